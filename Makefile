@@ -1,0 +1,59 @@
+# vafw: `make help` is the index of commands. Works from any current directory (make -C DIR ...).
+SHELL := /bin/bash
+ROOT := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))
+cd = cd "$(ROOT)" &&
+bin = "$(ROOT).venv/bin/"
+.DEFAULT_GOAL := help
+.PHONY: help up check test lint types layers unit tools format measure captures bench lock clean venv venv-test
+
+help: ## list these commands
+	@grep -hE '^[a-z-]+:.*## ' "$(ROOT)Makefile" | sed -E 's/:.*## /\t/' | expand -t 12
+
+up: venv ## bring policies/office-laptop up on the model platform and feed it the shipped capture
+	$(cd) $(bin)vafw up policies/office-laptop/topology.yaml --pcap policies/office-laptop/captures/office.pcap --until-idle
+
+check: venv ## check every shipped topology
+	$(cd) for each in policies/*/topology.yaml; do $(bin)vafw check "$$each" || exit; done
+
+test: venv-test tools lint types layers unit ## everything that CI runs: ruff, mypy --strict, import-linter, pytest
+
+lint: venv-test ## ruff: style and formatting
+	$(cd) $(bin)ruff check . && $(bin)ruff format --check .
+
+types: venv-test ## mypy --strict
+	$(cd) $(bin)mypy
+
+layers: venv-test ## import-linter: imports only point down
+	$(cd) PYTHONPATH=.:appliances $(bin)lint-imports
+
+unit: venv-test ## pytest
+	$(cd) $(bin)pytest -q
+
+tools: ## system packages whose programs the tests use as oracles (only as root, only where missing)
+	@"$(ROOT)scripts/test-tools"
+
+format: venv-test ## let ruff mend what it can
+	$(cd) $(bin)ruff check --fix . ; $(bin)ruff format .
+
+measure: venv ## write the reference values of every shipped topology anew
+	$(cd) for each in policies/*/topology.yaml; do $(bin)vafw measure "$$each" --write || exit; done
+
+captures: venv-test ## make the shipped captures of real traffic anew (root, network namespaces)
+	$(cd) $(bin)python tests/captures/make_captures.py
+
+bench: venv-test ## benchmarks, printed as figures and ratios
+	$(cd) for each in benchmarks/*.py; do $(bin)python "$$each" || exit; done
+
+lock: venv-test ## resolve the dependencies anew, with hashes
+	$(cd) $(bin)pip install --quiet uv \
+	&& $(bin)uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml -o requirements.lock \
+	&& $(bin)uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --group test pyproject.toml -o requirements-test.lock
+
+clean: ## remove the virtual environment and every cache
+	$(cd) rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+venv:
+	@"$(ROOT)scripts/venv" requirements.lock
+
+venv-test:
+	@"$(ROOT)scripts/venv" requirements-test.lock
