@@ -3,6 +3,7 @@ SHELL := /bin/bash
 ROOT := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))
 cd = cd "$(ROOT)" &&
 bin = "$(ROOT).venv/bin/"
+lock-to = $(bin)uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml -o
 .DEFAULT_GOAL := help
 .PHONY: help up check test lint types layers unit tools format measure captures bench lock clean venv venv-test
 
@@ -45,9 +46,10 @@ bench: venv-test ## benchmarks, printed as figures and ratios
 	$(cd) for each in benchmarks/*.py; do $(bin)python "$$each" || exit; done
 
 lock: venv-test ## resolve the dependencies anew, with hashes
-	$(cd) $(bin)pip install --quiet uv \
-	&& $(bin)uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml -o requirements.lock \
-	&& $(bin)uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --group test pyproject.toml -o requirements-test.lock
+	$(cd) $(bin)pip install --quiet uv
+	$(cd) $(lock-to) requirements.lock
+	$(cd) $(lock-to) requirements-build.lock --only-group build
+	$(cd) $(lock-to) requirements-test.lock --group test
 
 clean: ## remove the virtual environment and every cache
 	$(cd) rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

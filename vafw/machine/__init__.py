@@ -3,7 +3,7 @@
 from vafw.machine.capability import Capability
 from vafw.machine.inventory import DeviceClass, Iommu, MachineInventory, PciFunction
 from vafw.machine.lifecycle import IllegalTransition, VmEvent, VmPhase, next_phase
-from vafw.machine.report import Health, IsolationCheck, LinkCounters, VmReport
+from vafw.machine.report import Health, IsolationCheck, LaunchStep, LinkCounters, PlatformReport, VmReport
 
 __all__ = [
     "MachineInventory",
@@ -18,5 +18,7 @@ __all__ = [
     "VmReport",
     "LinkCounters",
     "IsolationCheck",
+    "LaunchStep",
+    "PlatformReport",
     "IllegalTransition",
 ]

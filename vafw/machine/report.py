@@ -55,3 +55,25 @@ class IsolationCheck:
     blocked: bool
     evidence: str
     """The fault record or exit that blocked it, as the hardware reports it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchStep:
+    """One step of power-on and launch, as the platform recorded it."""
+
+    name: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformReport:
+    """Everything a platform says of itself at one moment."""
+
+    vms: tuple[VmReport, ...] = ()
+    links: tuple[LinkCounters, ...] = ()
+    assignments: tuple[Mapping[str, Value], ...] = ()
+    """One mapping a device: ``device``, ``address``, ``vm``, ``domain``, ``interrupt``."""
+    hardware: Mapping[str, Value] | None = None
+    """Counters of the hardware: translations, faults, VM exits."""
+    wire: Mapping[str, Value] | None = None
+    """Frames in and out at the wire, and what became of each."""

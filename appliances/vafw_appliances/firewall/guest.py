@@ -1,0 +1,94 @@
+"""The firewall: passes, drops or rejects each frame as the policy's rules say, and follows connections.
+
+The rules come compiled in `config["ruleset"]` (`vafw.traffic.rule.Ruleset.to_config`); the deciding is
+`vafw.traffic.engine`'s. This program adds what an appliance owes its surroundings: the answer to a rejected packet
+(back by the port it came from, in the name of the host that was asked), a log line where a rule wants one, the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final
+
+from vafw.trace import Value
+from vafw.traffic.appliance import INSIDE, OUTSIDE, Outcome, PacketAppliance, Verdict, opposite
+from vafw.traffic.build import refusal
+from vafw.traffic.engine import DEFAULT, Decision, Engine
+from vafw.traffic.frame import Frame
+from vafw.traffic.rule import PROTOCOL_NAMES, Action, Ruleset
+
+REPORTED_FLOWS: Final = 200
+"""Flows in a report at most, the latest."""
+
+
+def create(config: Mapping[str, Value]) -> PacketAppliance:
+    """The firewall with `config["ruleset"]`; ValueError says in a sentence what is wrong with it."""
+    if "ruleset" not in config:
+        raise ValueError("the firewall's config must have a ruleset, which `vafw` compiles from the policy")
+    return Firewall(Ruleset.from_config(config["ruleset"]))
+
+
+class Firewall:
+    """An inline appliance with two ports."""
+
+    def __init__(self, ruleset: Ruleset) -> None:
+        self._engine = Engine(ruleset)
+
+    def handle(self, port: str, frame: bytes, now_s: float) -> Verdict:
+        """Decide on one frame."""
+        if port not in (INSIDE, OUTSIDE):
+            return Verdict(Outcome.DROPPED, "(port)")
+        decision = self._engine.decide(frame, port, now_s)
+        if decision.action is Action.ACCEPT:
+            log = _line(decision, port) if decision.log else ""
+            return Verdict(Outcome.PASSED, decision.rule, ((opposite(port), frame),), log)
+        log = _line(decision, port) if decision.log else ""
+        packet = decision.packet
+        if decision.action is Action.REJECT and isinstance(packet, Frame):
+            answer = refusal(frame, packet)
+            if answer is not None:
+                return Verdict(Outcome.REJECTED, decision.rule, ((port, answer),), log)
+        return Verdict(Outcome.DROPPED, decision.rule, (), log)
+
+    def probe(self) -> tuple[bool, str]:
+        """Decide on a frame that no firewall may pass, with an engine of the same rules that counts for nothing."""
+        decision = Engine(self._engine.ruleset).decide(bytes(14), OUTSIDE, 0.0)
+        rules = len(self._engine.ruleset.rules)
+        if decision.action is Action.ACCEPT:
+            return False, "the firewall passed a frame of an unknown EtherType"
+        return True, f"{rules} rules decide, and a frame of an unknown EtherType is dropped by {decision.rule}"
+
+    def report(self) -> Mapping[str, Value]:
+        """Packets by rule, the latest flows, malformed frames by reason, and the connection table."""
+        engine = self._engine
+        rules: dict[str, Value] = {
+            name: {"packets": count.packets, "bytes": count.bytes} for name, count in engine.counts.items()
+        }
+        rules.setdefault(DEFAULT, {"packets": 0, "bytes": 0})
+        flows: list[Value] = [flow.to_json() for flow in list(engine.flows)[-REPORTED_FLOWS:]]
+        return {
+            "rules": rules,
+            "default": engine.ruleset.default.value,
+            "flows": flows,
+            "malformed": dict(engine.malformed),
+            "connections": {
+                "open": len(engine.connections),
+                "evicted": engine.connections.evicted,
+                "refused": engine.connections.refused,
+            },
+        }
+
+
+def _line(decision: Decision, port: str) -> str:
+    packet = decision.packet
+    if not isinstance(packet, Frame) or not packet.version:
+        return f"{decision.action.value} {decision.rule}"
+    address = IPv4Address if packet.version == 4 else IPv6Address
+    protocol = PROTOCOL_NAMES.get(packet.protocol, str(packet.protocol))
+    source, destination = str(address(packet.source)), str(address(packet.destination))
+    if packet.source_port or packet.destination_port:
+        source, destination = f"{source} {packet.source_port}", f"{destination} {packet.destination_port}"
+    elif packet.icmp_type or packet.icmp_id:
+        protocol += f" type {packet.icmp_type}"
+    return f"{decision.action.value} {decision.rule}: {protocol} from {source} ({port}) to {destination}"

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.hw.txt.conftest import Tool
+from vafw.hw.txt import Policy, PolicyData, PolicyFormatError, PolicyType, lcp
+
+ONE = hashlib.sha256(b"one VMM").digest()
+TWO = hashlib.sha256(b"another VMM").digest()
+POLICY, DATA = lcp.policy_for([ONE, TWO])
+HASHES = st.lists(st.binary(min_size=32, max_size=32), max_size=4)
+
+
+def flipped(data: bytes, bit: int) -> bytes:
+    changed = bytearray(data)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
+
+
+@given(HASHES)
+def test_policy_and_data_survive_encoding(hashes: list[bytes]) -> None:
+    policy, data = lcp.policy_for(hashes)
+    assert len(policy.encode()) == 70
+    assert Policy.decode(policy.encode()) == policy
+    assert PolicyData.decode(data.encode()) == data
+
+
+@given(HASHES, st.binary(min_size=32, max_size=32))
+def test_a_list_allows_exactly_what_it_lists(hashes: list[bytes], mle: bytes) -> None:
+    policy, data = lcp.policy_for(hashes)
+    assert lcp.evaluate(policy.encode(), data.encode(), mle, 1).allowed == (mle in hashes)
+    assert all(lcp.evaluate(policy.encode(), data.encode(), each, 1).allowed for each in hashes)
+
+
+def test_a_policy_of_type_any_allows_any_mle_without_data() -> None:
+    assert lcp.evaluate(Policy(PolicyType.ANY).encode(), b"", ONE, 1).allowed
+
+
+def test_the_policy_hash_is_the_hash_over_the_hashes_of_the_lists() -> None:
+    both = PolicyData((*DATA.lists, *lcp.policy_for([ONE])[1].lists))
+    each = (hashlib.sha256(one.encode()).digest() for one in both.lists)
+    assert both.policy_hash == hashlib.sha256(b"".join(each)).digest()
+
+
+def test_an_mle_that_no_list_holds_is_refused_as_the_vmms_fault() -> None:
+    strange = hashlib.sha256(b"a strange VMM").digest()
+    assert lcp.evaluate(POLICY.encode(), DATA.encode(), strange, 1) == lcp.Evaluation(
+        False,
+        "vmm",
+        "the VMM in memory is none that the launch control policy lists",
+        f"{ONE.hex()}, {TWO.hex()}",
+        strange.hex(),
+    )
+
+
+@given(st.integers(0, len(DATA.encode()) * 8 - 1))
+def test_policy_data_with_any_bit_flipped_is_refused_as_the_policys_fault(bit: int) -> None:
+    found = lcp.evaluate(POLICY.encode(), flipped(DATA.encode(), bit), ONE, 1)
+    assert (found.allowed, found.component) == (False, "lcp")
+
+
+@given(st.integers(0, 70 * 8 - 1), st.binary(min_size=32, max_size=32))
+def test_no_flipped_bit_of_the_policy_lets_a_strange_vmm_in_but_the_one_that_says_any(bit: int, mle: bytes) -> None:
+    found = lcp.evaluate(flipped(POLICY.encode(), bit), DATA.encode(), mle, 1)
+    assert found.allowed == (bit == 4 * 8)
+
+
+@given(st.binary(max_size=200))
+def test_arbitrary_policy_data_is_refused(data: bytes) -> None:
+    assert not lcp.evaluate(POLICY.encode(), data, ONE, 1).allowed
+
+
+def test_a_sinit_older_than_the_policy_asks_for_is_refused() -> None:
+    policy = Policy(PolicyType.LIST, DATA.policy_hash, sinit_minimum=3)
+    assert lcp.evaluate(policy.encode(), DATA.encode(), ONE, 3).allowed
+    assert lcp.evaluate(policy.encode(), DATA.encode(), ONE, 2) == lcp.Evaluation(
+        False, "lcp", "the launch control policy asks for SINIT version 3", "3", "2"
+    )
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        (b"", "a launch control policy must have 70 bytes, not 0"),
+        (bytes(70), "a launch control policy's version must be 3.x, not 0x0000"),
+        (b"\0\3\4\0" + bytes(66), "a launch control policy's hash must be SHA-256 (0x000b), not 0x0004"),
+        (b"\0\3\x0b\0\2" + bytes(65), "a launch control policy's type must be 0 (LIST) or 1 (ANY), not 2"),
+    ],
+)
+def test_a_malformed_policy_is_refused(policy: bytes, message: str) -> None:
+    with pytest.raises(PolicyFormatError, match=f"^{re.escape(message)}$"):
+        Policy.decode(policy)
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "message"),
+    [
+        (0, 0, 'policy data must begin with "Intel(R) TXT LCP_POLICY_DATA" and zeros'),
+        (35, 0, "policy data must hold 1 to 8 lists, not 0"),
+        (35, 2, "a policy list must have 8 bytes of head at 0x7e"),
+        (36, 0, "a policy list's version must be 2.1 (0x0201), not 0x0200"),
+        (38, 0x14, "a policy list must be unsigned (0x0010), not 0x0014"),
+        (40, 0xFF, "a policy list's elements must end within the data, not at 0x12b"),
+        (44, 0, "an MLE element with 2 hashes must not have 0 bytes"),
+        (48, 0x11, "a policy element's type must be MLE (0x10), not 0x11"),
+        (58, 4, "an MLE element's hashes must be SHA-256 (0x000b), not 0x0004"),
+        (60, 3, "an MLE element with 3 hashes must not have 82 bytes"),
+    ],
+)
+def test_malformed_policy_data_is_refused(at: int, value: int, message: str) -> None:
+    changed = bytearray(DATA.encode())
+    changed[at] = value
+    with pytest.raises(PolicyFormatError, match=f"^{re.escape(message)}$"):
+        PolicyData.decode(bytes(changed))
+
+
+def test_lcp2_crtpol_shows_our_policy_and_finds_that_the_data_belong_to_it(tool: Tool, tmp_path: Path) -> None:
+    (tmp_path / "pol").write_bytes(POLICY.encode())
+    (tmp_path / "dat").write_bytes(DATA.encode())
+    shown = tool("lcp2_crtpol", "--show", "pol", "dat")
+    assert "policy_type: list" in shown
+    assert "hash_alg: 0xb (TPM_ALG_SHA256)" in shown
+    assert "num_hashes: 2" in shown
+    assert shown.rstrip().endswith("policy data hash matches policy hash")
+
+
+def test_policy_and_data_made_by_the_tboot_tools_are_byte_for_byte_ours(tool: Tool, tmp_path: Path) -> None:
+    (tmp_path / "one").write_text(ONE.hex(" ") + "\n")
+    (tmp_path / "two").write_text(TWO.hex(" ") + "\n")
+    tool("lcp2_crtpolelt", "--create", "--type", "mle2", "--minver", "0", "--alg", "sha256", "--out", "e", "one", "two")
+    tool("lcp2_crtpollist", "--create", "--out", "l", "--listver", "0x201", "e")
+    options = ("--alg", "sha256", "--type", "list", "--polver", "3.0", "--mask", "sha256", "--sign", "rsa-2048-sha256")
+    tool("lcp2_crtpol", "--create", *options, "--pol", "p", "--data", "d", "l")
+    assert (tmp_path / "d").read_bytes() == DATA.encode()
+    assert Policy.decode((tmp_path / "p").read_bytes()).policy_hash == POLICY.policy_hash

@@ -1,0 +1,5 @@
+"""`python -m vafw`."""
+
+from vafw.cli.main import main
+
+main()

@@ -1,0 +1,97 @@
+"""The `vafw` command: finds the verb, imports only what it needs, and turns every error into its exit code.
+
+Results go to standard output, everything said on the way to standard error. With `--json` standard output holds exactly
+one JSON document, also when the verb fails.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from difflib import get_close_matches
+from typing import Final
+
+import click
+
+from vafw import __version__
+from vafw.errors import ExitCode, VafwError
+
+VERBS: Final = {
+    "check": "check documents: every error of every file, with its place and remedy",
+    "plan": "print what `up` would bring up, and what would change",
+    "up": "bring a topology up: measured launch, attestation, gate, VMs, traffic",
+    "status": "show a running topology, or how its last run ended",
+    "down": "stop a running topology",
+    "attest": "attest a running topology anew, or explain the attestation of a fresh launch",
+    "measure": "compute the reference values of a topology's components",
+    "policy": "ask a policy: explain a packet, run the proofs, print the nftables ruleset",
+    "graph": "draw a topology: mermaid, dot, svg or ascii",
+    "capture": "save the user's screen as PNG",
+    "logs": "print the events of a run",
+    "schema": "print the JSON Schema of a kind of document",
+    "explain": "explain an error code",
+}
+
+
+class Verbs(click.Group):
+    """The verbs, each imported when it is used."""
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        """Every verb, in the order a person meets them."""
+        return list(VERBS)
+
+    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
+        """Import the verb's module, which offers it under its own name."""
+        if name not in VERBS:
+            return None
+        command = getattr(importlib.import_module(f"vafw.cli.{name}"), "command")  # noqa: B009
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Name the nearest verb where the one given does not exist."""
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            nearest = get_close_matches(args[0], VERBS, n=1)
+            hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; it must be one of {', '.join(VERBS)}"
+            raise click.UsageError(f"there is no verb {args[0]!r}{hint}", context)
+        return super().resolve_command(context, args)
+
+    def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs from their table, without importing them."""
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(
+    cls=Verbs,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with: vafw up policies/office-laptop/topology.yaml --until-idle",
+)
+@click.version_option(__version__, message="vafw %(version)s")
+def vafw() -> None:
+    """Moves a PC's network card out of the user's OS and behind attested security appliances."""
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit code."""
+    from vafw.cli.output import Output  # deferred: `--version` and `--help` need none of it
+
+    output = Output.for_arguments(arguments)
+    try:
+        code = vafw.main(arguments, prog_name="vafw", standalone_mode=False)
+        return int(code) if isinstance(code, int) else ExitCode.DONE
+    except VafwError as error:
+        return output.failure(error)
+    except click.ClickException as error:
+        return output.usage(error)
+    except (KeyboardInterrupt, click.Abort):
+        return output.interrupted()
+    except BrokenPipeError:
+        return output.closed_pipe()

@@ -1,0 +1,64 @@
+"""`vafw measure`: the reference values of a topology's components."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from vafw import __version__
+from vafw.cli.options import json_option, topology_argument
+from vafw.cli.output import Output
+from vafw.document.load import load_topology
+from vafw.errors import NoSuchObject
+from vafw.trace import Value
+
+
+@click.command(epilog="Example: vafw measure policies/office-laptop/topology.yaml --write")
+@topology_argument
+@click.option("--write", is_flag=True, help="Replace the reference values that the topology names.")
+@json_option
+def command(topology: Path, write: bool, as_json: bool) -> int:
+    """Compute what SINIT, the VMM and every image of TOPOLOGY measure to on the model platform."""
+    from vafw.provider.model import image  # deferred: the model platform is a large import
+    from vafw.provider.model.measure import measure_installed
+
+    documents = load_topology(topology, measuring=True)
+    model = documents.topology.model
+    names = dict.fromkeys([*(use.use for use in model.appliances.values()), model.user_os.image])
+    missing = [name for name in names if name not in documents.catalog]
+    if missing:
+        raise NoSuchObject(f"there is no appliance {missing[0]!r}", hint=f"there are {', '.join(documents.catalog)}")
+    measured = measure_installed(image.load(documents.catalog[name], name) for name in names)
+    text = reference_values(model.name, measured.sinit, measured.vmm, measured.images)
+    if write:
+        path = documents.folder / model.reference_values
+        path.write_text(text, encoding="utf-8")
+        print(f"{path}: written", file=sys.stderr)
+    elif not as_json:
+        click.echo(text, nl=False)
+    data: dict[str, Value] = {
+        "sinit": measured.sinit.hex(),
+        "vmm": measured.vmm.hex(),
+        "images": {name: digest.hex() for name, digest in measured.images.items()},
+    }
+    return Output(as_json, "Measure").result(data)
+
+
+def reference_values(name: str, sinit: bytes, vmm: bytes, images: Mapping[str, bytes]) -> str:
+    """The document of kind ``reference-values`` that accepts exactly these components."""
+    note = f"vafw {__version__}, model platform"
+    lines = [
+        "# yaml-language-server: $schema=../schema/reference-values.json",
+        "# Which SINIT, VMM and images may run this topology; `vafw measure TOPOLOGY --write` writes it.",
+        "vafw: 1",
+        "kind: reference-values",
+        f"name: {name}",
+        f"sinit: [{{sha256: {sinit.hex()}, note: \"{note}\"}}]",
+        f"vmm: [{{sha256: {vmm.hex()}, note: \"{note}\"}}]",
+        "images:",
+        *(f"  {image}: [{{sha256: {digest.hex()}, note: \"{note}\"}}]" for image, digest in images.items()),
+    ]
+    return "\n".join(lines) + "\n"

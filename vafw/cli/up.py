@@ -1,0 +1,85 @@
+"""`vafw up`: bring a topology up and stay in the foreground."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from vafw.cli.options import json_option, topology_argument
+from vafw.cli.output import Output
+from vafw.document.model import parse_duration
+from vafw.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from vafw.supervisor.snapshot import Snapshot
+
+
+@click.command(epilog="Example: vafw up policies/office-laptop/topology.yaml --pcap office.pcap --until-idle")
+@topology_argument
+@click.option("--pcap", type=click.Path(path_type=Path), help="Replay this capture (pcap or pcapng, also .gz).")
+@click.option("--pcap-out", type=click.Path(path_type=Path), help="Write what left, what arrived and what was dropped.")
+@click.option("--wire", metavar="tap:NAME", help="Put the wire on a tap interface of this host (root).")
+@click.option("--user", metavar="tap:NAME", help="Put the user's side on a tap interface of this host (root).")
+@click.option("--script", type=click.Path(path_type=Path), help="What the user OS does by itself (kind: traffic-script).")
+@click.option("--for", "duration", metavar="TIME", help="Stop after this time, for instance '30 s'.")
+@click.option("--until-idle", is_flag=True, help="Stop when the capture or script has ended and the machine is idle.")
+@click.option("--tamper", metavar="COMPONENT[:BIT]", help="Flip a bit in vmm, sinit, lcp, log, topology, appliance=NAME; "
+              "or launch, to skip the launch.")
+@click.option("--platform", type=click.Choice(["model"]), default="model", show_default=True, help="Where to run it.")
+@json_option
+def command(
+    topology: Path,
+    pcap: Path | None,
+    pcap_out: Path | None,
+    wire: str | None,
+    user: str | None,
+    script: Path | None,
+    duration: str | None,
+    until_idle: bool,
+    tamper: str | None,
+    platform: str,
+    as_json: bool,
+) -> int:
+    """Bring TOPOLOGY up: measured launch, attestation, the gate, each VM from the wire inwards, traffic.
+
+    Without --for and --until-idle it stays up until Ctrl-C or `vafw down`.
+    """
+    from vafw.cli.progress import show_step  # deferred with all below: the model platform is a large import
+    from vafw.provider.model.tamper import TamperPlan
+    from vafw.provider.model.traffic import Traffic
+    from vafw.supervisor.run import RunEnded, RunOptions, load_plan, run, script_steps
+
+    plan = load_plan(topology)
+    steps = script_steps(script) if script else None
+    traffic = Traffic.choose(capture=pcap, results=pcap_out, wire=wire, user=user, script=steps)
+    options = RunOptions(traffic, TamperPlan.parse(tamper, plan) if tamper else None, until_idle, _seconds(duration))
+    output = Output(as_json, "Up")
+    try:
+        snapshot, _ = asyncio.run(run(plan, options, watch=None if as_json else show_step))
+    except RunEnded as ended:
+        if not as_json:
+            _show(output, ended.snapshot, ended.exit_code)
+        raise
+    _show(output, snapshot, ExitCode.DONE)
+    return ExitCode.DONE
+
+
+def _show(output: Output, snapshot: Snapshot, code: ExitCode) -> None:
+    if output.json:
+        output.result(snapshot.to_json(), code)
+        return
+    from vafw.cli.tables import print_snapshot  # deferred: rich is not needed for JSON
+
+    print_snapshot(snapshot.to_json())
+
+
+def _seconds(duration: str | None) -> float | None:
+    if duration is None:
+        return None
+    try:
+        return float(str(parse_duration(duration)))
+    except ValueError as error:
+        raise UsageError(f"--for: {error}") from error

@@ -1,0 +1,186 @@
+"""Host physical memory of the modelled PC: sparse RAM in 4 KiB frames, and memory-mapped windows of devices.
+
+Not a cache and not an address space of anybody: every access names a host-physical address. Who may use which address
+is decided by EPT (processors) and by the remapping unit (devices), which both keep their tables in this very memory.
+
+A frame exists from the first write; a frame never written reads as zeros. Values are little-endian.
+
+The hard part is speed: every packet makes dozens of accesses. A window covers whole frames and drops the RAM under it,
+so a frame found in `_frames` is RAM and the common access costs one dictionary look-up; windows come after that.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Protocol, final
+
+from vafw.address import PAGE_MASK, PAGE_SIZE, Hpa
+from vafw.errors import VafwError
+
+_ZEROS = bytes(PAGE_SIZE)
+_U64 = struct.Struct("<Q")
+
+
+class BusError(VafwError):
+    """An access to an address that is neither RAM nor a device's window."""
+
+
+class MmioDevice(Protocol):
+    """What answers for a window: registers of `size` 1, 2, 4 or 8 bytes at an offset from the window's start."""
+
+    def mmio_read(self, offset: int, size: int) -> int:
+        """The register's value."""
+        ...
+
+    def mmio_write(self, offset: int, size: int, value: int) -> None:
+        """Software writes the register."""
+        ...
+
+
+@final
+class PhysicalMemory:
+    """RAM from address 0 to `size`, and device windows anywhere."""
+
+    def __init__(self, size: int) -> None:
+        """`size` in bytes, a multiple of 4 KiB."""
+        if size <= 0 or size & PAGE_MASK:
+            raise ValueError(f"the size of memory must be a positive multiple of 4096, not {size}")
+        self.size = size
+        self._frames: dict[int, bytearray] = {}
+        self._windows: list[tuple[int, int, MmioDevice]] = []
+
+    def map_window(self, start: Hpa, size: int, device: MmioDevice) -> None:
+        """Let `device` answer for `size` bytes from `start`, whole frames; windows must not overlap each other."""
+        if start < 0 or size <= 0 or (start | size) & PAGE_MASK:
+            raise ValueError(f"a window must cover whole 4 KiB frames, not {start:#x}+{size:#x}")
+        for other, other_end, _ in self._windows:
+            if start < other_end and other < start + size:
+                raise ValueError(f"window {start:#x}+{size:#x} must not overlap {other:#x}+{other_end - other:#x}")
+        self._windows.append((start, start + size, device))
+        for number in [each for each in self._frames if start <= each << 12 < start + size]:
+            del self._frames[number]
+
+    def is_ram(self, address: int, length: int = 1) -> bool:
+        """Whether every one of the bytes is RAM."""
+        return (
+            address >= 0
+            and address + length <= self.size
+            and not any(address < end and start < address + length for start, end, _ in self._windows)
+        )
+
+    def read(self, address: Hpa, length: int) -> bytes:
+        """`length` bytes from `address`; BusError where one of them is nothing."""
+        offset = address & PAGE_MASK
+        if offset + length <= PAGE_SIZE and (frame := self._frames.get(address >> 12)) is not None:
+            return bytes(frame[offset : offset + length])
+        data = self.read_ram(address, length)
+        return data if data is not None else self._read_window(address, length)
+
+    def write(self, address: Hpa, data: bytes | bytearray | memoryview) -> None:
+        """Write `data` at `address`; BusError, with nothing written, where one byte is nothing."""
+        offset = address & PAGE_MASK
+        length = len(data)
+        if offset + length <= PAGE_SIZE and (frame := self._frames.get(address >> 12)) is not None:
+            frame[offset : offset + length] = data
+        elif not self.write_ram(address, data):
+            self._write_window(address, data)
+
+    def read_ram(self, address: int, length: int) -> bytes | None:
+        """`length` bytes of RAM, None where one of them is not RAM; for devices and table walks: no window answers."""
+        offset = address & PAGE_MASK
+        if offset + length <= PAGE_SIZE and (frame := self._frames.get(address >> 12)) is not None:
+            return bytes(frame[offset : offset + length])
+        if not self.is_ram(address, length):
+            return None
+        if offset + length <= PAGE_SIZE:
+            return _ZEROS[:length]
+        parts = []
+        while length:
+            chunk = min(length, PAGE_SIZE - (address & PAGE_MASK))
+            frame = self._frames.get(address >> 12)
+            offset = address & PAGE_MASK
+            parts.append(_ZEROS[:chunk] if frame is None else frame[offset : offset + chunk])
+            address, length = address + chunk, length - chunk
+        return b"".join(parts)
+
+    def write_ram(self, address: int, data: bytes | bytearray | memoryview) -> bool:
+        """Write RAM; False, with nothing written, where one of the bytes is not RAM."""
+        offset = address & PAGE_MASK
+        length = len(data)
+        if offset + length <= PAGE_SIZE and (frame := self._frames.get(address >> 12)) is not None:
+            frame[offset : offset + length] = data
+            return True
+        if not self.is_ram(address, length):
+            return False
+        done = 0
+        while done < length:
+            offset = address & PAGE_MASK
+            chunk = min(length - done, PAGE_SIZE - offset)
+            frame = self._frames.get(address >> 12)
+            if frame is None:
+                frame = self._frames[address >> 12] = bytearray(PAGE_SIZE)
+            frame[offset : offset + chunk] = data[done : done + chunk]
+            address, done = address + chunk, done + chunk
+        return True
+
+    def read_ram_u64(self, address: int) -> int | None:
+        """An aligned table entry of eight bytes; None where that is not RAM."""
+        frame = self._frames.get(address >> 12)
+        if frame is not None:
+            value: int = _U64.unpack_from(frame, address & 0xFF8)[0]
+            return value
+        return 0 if self.is_ram(address, 8) else None
+
+    def read_u32(self, address: Hpa) -> int:
+        """Four bytes, little-endian."""
+        return int.from_bytes(self.read(address, 4), "little")
+
+    def read_u64(self, address: Hpa) -> int:
+        """Eight bytes, little-endian."""
+        return int.from_bytes(self.read(address, 8), "little")
+
+    def write_u32(self, address: Hpa, value: int) -> None:
+        """Four bytes, little-endian."""
+        self.write(address, value.to_bytes(4, "little"))
+
+    def write_u64(self, address: Hpa, value: int) -> None:
+        """Eight bytes, little-endian."""
+        self.write(address, value.to_bytes(8, "little"))
+
+    def clear(self, address: Hpa, length: int) -> None:
+        """Make `length` bytes zero, whole frames by forgetting them."""
+        end = address + length
+        while address < end:
+            chunk = min(end - address, PAGE_SIZE - (address & PAGE_MASK))
+            if chunk == PAGE_SIZE:
+                self._frames.pop(address >> 12, None)
+            elif address >> 12 in self._frames:
+                self.write(Hpa(address), bytes(chunk))
+            address = Hpa(address + chunk)
+
+    @property
+    def resident_bytes(self) -> int:
+        """Memory that was ever written and not cleared since."""
+        return len(self._frames) * PAGE_SIZE
+
+    def _window(self, address: int, length: int, verb: str) -> tuple[int, MmioDevice]:
+        """The offset into the window that answers for a register access, and its device."""
+        for start, end, device in self._windows:
+            if start <= address < end:
+                if length not in (1, 2, 4, 8) or address + length > end:
+                    raise BusError(f"a register must be {verb} with 1, 2, 4 or 8 bytes, not {length} at {address:#x}")
+                return address - start, device
+        if address >= 0 and address + length <= self.size:
+            raise BusError(f"an access of {length:#x} bytes at {address:#x} must not run into a device window")
+        raise BusError(
+            f"an access must stay inside the {self.size:#x} bytes of RAM or a device window, "
+            f"not {address:#x}+{length:#x}"
+        )
+
+    def _read_window(self, address: int, length: int) -> bytes:
+        offset, device = self._window(address, length, "read")
+        return device.mmio_read(offset, length).to_bytes(length, "little")
+
+    def _write_window(self, address: int, data: bytes | bytearray | memoryview) -> None:
+        offset, device = self._window(address, len(data), "written")
+        device.mmio_write(offset, len(data), int.from_bytes(data, "little"))

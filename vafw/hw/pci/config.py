@@ -1,0 +1,137 @@
+"""A PCI function's configuration space: what software finds out about the function, and the switches it sets there.
+
+256 bytes and a mask of the writable bits; what a switch does is the function's own affair (`vafw.hw.pci.function`).
+One BAR of 4 KiB, one MSI vector with a 64-bit address, and function-level reset through the PCI Express capability
+(PCI Local Bus Specification 3.0 and PCI Express Base Specification, "Configuration Space").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+from vafw.register import Access, Field, Layout
+
+CONFIG_SIZE = 256
+VENDOR_ID, DEVICE_ID, COMMAND, STATUS = 0x00, 0x02, 0x04, 0x06
+CLASS_CODE, HEADER_TYPE, BAR0, CAPABILITIES = 0x09, 0x0E, 0x10, 0x34
+MSI, EXPRESS = 0x50, 0x60
+MSI_CONTROL, MSI_ADDRESS, MSI_UPPER_ADDRESS, MSI_DATA = MSI + 2, MSI + 4, MSI + 8, MSI + 12
+DEVICE_CAPABILITIES, DEVICE_CONTROL = EXPRESS + 4, EXPRESS + 8
+BAR_SIZE = 0x1000
+_MSI_ID, _EXPRESS_ID = 0x05, 0x10
+
+
+class Command(Layout, width=16):
+    """Command register."""
+
+    MEMORY_SPACE = Field(1, 1)
+    BUS_MASTER = Field(2, 2)
+    INTERRUPT_DISABLE = Field(10, 10)
+
+
+class Status(Layout, width=16):
+    """Status register; RECEIVED_MASTER_ABORT says that a request of this function was answered by nobody."""
+
+    CAPABILITIES_LIST = Field(4, 4)
+    RECEIVED_MASTER_ABORT = Field(13, 13)
+
+
+class MsiControl(Layout, width=16):
+    """Message Control of the MSI capability."""
+
+    ENABLE = Field(0, 0)
+    ADDRESS_64 = Field(7, 7)
+
+
+FLR_CAPABLE = 1 << 28
+"""Device Capabilities: Function Level Reset Capability."""
+INITIATE_FLR = 1 << 15
+"""Device Control: Initiate Function Level Reset; always reads as zero."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a function is, burnt in."""
+
+    vendor_id: int
+    device_id: int
+    class_code: int
+    """Base class, sub-class and programming interface, 24 bits (PCI Code and ID Assignment Specification)."""
+    multifunction: bool = False
+
+
+@final
+class ConfigSpace:
+    """The bytes, and which of their bits software may write."""
+
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+        self._bytes = bytearray(CONFIG_SIZE)
+        self._writable = bytearray(CONFIG_SIZE)
+        self._allow(COMMAND, 2, Command.mask_of(Access.RW))
+        self._allow(BAR0, 4, 0xFFFF_FFFF & -BAR_SIZE)
+        self._allow(MSI_CONTROL, 2, MsiControl.pack(ENABLE=1))
+        self._allow(MSI_ADDRESS, 4, 0xFFFF_FFFC)
+        self._allow(MSI_UPPER_ADDRESS, 4, 0xFFFF_FFFF)
+        self._allow(MSI_DATA, 2, 0xFFFF)
+        self.reset()
+
+    def reset(self) -> None:
+        """As after power-on: not decoding, not mastering, no message address."""
+        self._bytes[:] = bytes(CONFIG_SIZE)
+        identity = self._identity
+        self.place(VENDOR_ID, 2, identity.vendor_id)
+        self.place(DEVICE_ID, 2, identity.device_id)
+        self.place(STATUS, 2, Status.pack(CAPABILITIES_LIST=1))
+        self.place(CLASS_CODE, 3, identity.class_code)
+        self.place(HEADER_TYPE, 1, 0x80 if identity.multifunction else 0)
+        self.place(CAPABILITIES, 1, MSI)
+        self.place(MSI, 4, _MSI_ID | EXPRESS << 8 | MsiControl.pack(ADDRESS_64=1) << 16)
+        self.place(EXPRESS, 4, _EXPRESS_ID | 2 << 16)
+        self.place(DEVICE_CAPABILITIES, 4, FLR_CAPABLE)
+
+    def read(self, offset: int, size: int) -> int:
+        """`size` bytes (1, 2 or 4) as software or the function itself reads them."""
+        return int.from_bytes(self._bytes[offset : offset + size], "little")
+
+    def write(self, offset: int, size: int, value: int) -> None:
+        """Software writes; bits that are not writable keep their value, Status bits that are one are cleared."""
+        writable = int.from_bytes(self._writable[offset : offset + size], "little")
+        cleared = self._cleared(offset, size, value)
+        self.place(offset, size, (self.read(offset, size) & ~writable | value & writable) & ~cleared)
+
+    def place(self, offset: int, size: int, value: int) -> None:
+        """The function itself writes, whatever software may."""
+        self._bytes[offset : offset + size] = value.to_bytes(size, "little")
+
+    @property
+    def bus_master(self) -> bool:
+        """Whether the function may issue memory requests, messages among them."""
+        return bool(self._bytes[COMMAND] & 4)
+
+    @property
+    def memory_window(self) -> int | None:
+        """Where BAR0 is decoded, or None while memory space is off."""
+        return self.read(BAR0, 4) & -BAR_SIZE if self._bytes[COMMAND] & 2 else None
+
+    @property
+    def message(self) -> tuple[int, int] | None:
+        """Address and data of the MSI, or None while MSI is off."""
+        if not MsiControl.ENABLE.get(self.read(MSI_CONTROL, 2)):
+            return None
+        return self.read(MSI_UPPER_ADDRESS, 4) << 32 | self.read(MSI_ADDRESS, 4), self.read(MSI_DATA, 2)
+
+    def note_master_abort(self) -> None:
+        """Status: a request was answered with Unsupported Request."""
+        self.place(STATUS, 2, self.read(STATUS, 2) | Status.pack(RECEIVED_MASTER_ABORT=1))
+
+    def _allow(self, offset: int, size: int, mask: int) -> None:
+        self._writable[offset : offset + size] = mask.to_bytes(size, "little")
+
+    @staticmethod
+    def _cleared(offset: int, size: int, value: int) -> int:
+        """The RW1C bits of Status, where the access covers them and writes one."""
+        abort = Status.pack(RECEIVED_MASTER_ABORT=1) << 8 * STATUS
+        return (value << 8 * offset & abort) >> 8 * offset

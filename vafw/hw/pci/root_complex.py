@@ -1,0 +1,193 @@
+"""The root complex: between devices on one side, memory and processors on the other.
+
+Upstream every memory request goes through the remapping unit, page by page; a write to 0xFEEx_xxxx is an interrupt
+message and never memory. Downstream it decodes accesses of processors to the functions' BARs, and reaches their
+configuration spaces. Requests of one device to another's registers (peer to peer) are not routed: they end as an
+unsupported request, as do those to a range that the chipset keeps from all devices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol, final
+
+from vafw.address import PAGE_MASK, PAGE_SIZE, Bdf, Hpa, Iova
+from vafw.hw.memory import PhysicalMemory
+from vafw.hw.pci.config import BAR0, BAR_SIZE, COMMAND, Command
+from vafw.hw.pci.function import PciFunction
+from vafw.hw.vtd import Completion, DmaFault, Interrupt, RemappingUnit
+from vafw.hw.vtd.bits import INTERRUPT_FIRST, INTERRUPT_LAST
+from vafw.hw.vtd.interrupt import compatibility_interrupt
+
+BAR_REGION = Hpa(0xFE00_0000)
+BAR_REGION_SIZE = 0x10_0000
+"""The addresses below the root complex: 256 BARs of 4 KiB."""
+
+
+class DmaGuard(Protocol):
+    """What forbids devices some of the memory, wherever their tables lead (the chipset's DPR)."""
+
+    def blocks_dma(self, address: int, length: int) -> object | None:
+        """Anything but None forbids the bytes."""
+        ...
+
+
+@final
+class RootComplex:
+    """The PC's one root complex; `unit` None is a PC without VT-d, on which every DMA reaches memory."""
+
+    def __init__(self, memory: PhysicalMemory, unit: RemappingUnit | None) -> None:
+        """Takes the region of BARs in `memory`."""
+        self.guard: DmaGuard | None = None
+        """Asked about every memory request, after translation."""
+        self._memory = memory
+        self._unit = unit
+        self._functions: dict[Bdf, PciFunction] = {}
+        self._slots: list[PciFunction] = []
+        self._bars: dict[Bdf, Hpa] = {}
+        self._interrupts: list[Interrupt] = []
+        memory.map_window(BAR_REGION, BAR_REGION_SIZE, self)
+
+    @property
+    def functions(self) -> tuple[PciFunction, ...]:
+        """Every function, in the order of attachment."""
+        return tuple(self._slots)
+
+    def attach(self, device: PciFunction) -> Hpa:
+        """Plug a function in, give it a BAR and let it decode, as firmware does; returns the BAR's address."""
+        if device.bdf in self._functions:
+            raise ValueError(f"function {device.bdf} must be attached once")
+        bar = Hpa(BAR_REGION + len(self._slots) * BAR_SIZE)
+        if bar >= BAR_REGION + BAR_REGION_SIZE:
+            raise ValueError("a root complex has room for 256 functions with registers")
+        self._functions[device.bdf] = device
+        self._slots.append(device)
+        self._bars[device.bdf] = bar
+        self.enable_decoding(device.bdf)
+        return bar
+
+    def enable_decoding(self, bdf: Bdf) -> None:
+        """Give the function its BAR again, as software does after a function-level reset; bus mastering stays off."""
+        self.config_write(bdf, BAR0, 4, self._bars[bdf])
+        self.config_write(bdf, COMMAND, 2, Command.pack(MEMORY_SPACE=1))
+
+    def bar(self, bdf: Bdf) -> Hpa:
+        """Where the registers of a function stand."""
+        return self._bars[bdf]
+
+    def config_read(self, bdf: Bdf, offset: int, size: int) -> int:
+        """Configuration read; all ones where there is no function."""
+        function = self._functions.get(bdf)
+        return function.config_read(offset, size) if function else (1 << 8 * size) - 1
+
+    def config_write(self, bdf: Bdf, offset: int, size: int, value: int) -> None:
+        """Configuration write; lost where there is no function."""
+        if function := self._functions.get(bdf):
+            function.config_write(offset, size, value)
+
+    def set_bus_master(self, bdf: Bdf, enabled: bool) -> None:
+        """Let the function issue requests, or not."""
+        command = self.config_read(bdf, COMMAND, 2) & ~Command.BUS_MASTER.mask
+        self.config_write(bdf, COMMAND, 2, command | Command.pack(BUS_MASTER=int(enabled)))
+
+    def dma_read(self, source: Bdf, iova: Iova, length: int) -> bytes | DmaFault:
+        """A device reads memory; the first page that is blocked ends it."""
+        if (iova & PAGE_MASK) + length <= PAGE_SIZE:
+            return self._read_page(source, iova, length)
+        parts = []
+        for page, start, end in _pages(iova, length):
+            part = self._read_page(source, page, end - start)
+            if isinstance(part, DmaFault):
+                return part
+            parts.append(part)
+        return b"".join(parts)
+
+    def dma_write(self, source: Bdf, iova: Iova, data: bytes) -> DmaFault | None:
+        """A device writes memory; pages before the first one that is blocked have been written."""
+        if (iova & PAGE_MASK) + len(data) <= PAGE_SIZE:
+            return self._write_page(source, iova, data)
+        for page, start, end in _pages(iova, len(data)):
+            fault = self._write_page(source, page, data[start:end])
+            if fault is not None:
+                return fault
+        return None
+
+    def message(self, source: Bdf, address: int, data: int) -> None:
+        """A device's message-signalled interrupt; blocked ones stay in the unit's fault records."""
+        if self._unit is None:
+            self._interrupts.append(compatibility_interrupt(address, data))
+            return
+        answer = self._unit.remap(source, address, data)
+        if isinstance(answer, Interrupt):
+            self._interrupts.append(answer)
+
+    def take_interrupts(self) -> tuple[Interrupt, ...]:
+        """The interrupts that devices and the unit itself raised since the last call."""
+        if self._unit is not None:
+            self._interrupts += (compatibility_interrupt(*each) for each in self._unit.take_messages())
+        taken = tuple(self._interrupts)
+        self._interrupts.clear()
+        return taken
+
+    def mmio_read(self, offset: int, size: int) -> int:
+        """A processor reads the region of BARs; all ones where no function decodes."""
+        function = self._decoding(offset)
+        return function.mmio_read(offset % BAR_SIZE, size) if function else (1 << 8 * size) - 1
+
+    def mmio_write(self, offset: int, size: int, value: int) -> None:
+        """A processor writes the region of BARs; lost where no function decodes."""
+        if function := self._decoding(offset):
+            function.mmio_write(offset % BAR_SIZE, size, value)
+
+    def _decoding(self, offset: int) -> PciFunction | None:
+        """The function whose BAR0 software placed there: usually the one that firmware placed there."""
+        window = BAR_REGION + offset & -BAR_SIZE
+        slot = offset // BAR_SIZE
+        if slot < len(self._slots) and self._slots[slot].config.memory_window == window:
+            return self._slots[slot]
+        return next((each for each in self._slots if each.config.memory_window == window), None)
+
+    def _read_page(self, source: Bdf, iova: Iova, length: int) -> bytes | DmaFault:
+        if INTERRUPT_FIRST <= iova <= INTERRUPT_LAST:
+            return DmaFault(source, iova, False, Completion.UNSUPPORTED_REQUEST)
+        address: int = iova
+        if self._unit is not None:
+            translation = self._unit.translate(source, iova, write=False)
+            if isinstance(translation, DmaFault):
+                return translation
+            address = translation.hpa
+        if self.guard is None or self.guard.blocks_dma(address, length) is None:
+            data = self._memory.read_ram(address, length)
+            if data is not None:
+                return data
+        return DmaFault(source, iova, False, Completion.UNSUPPORTED_REQUEST)
+
+    def _write_page(self, source: Bdf, iova: Iova, data: bytes) -> DmaFault | None:
+        if INTERRUPT_FIRST <= iova <= INTERRUPT_LAST:
+            return self._write_message(source, iova, data)
+        address: int = iova
+        if self._unit is not None:
+            translation = self._unit.translate(source, iova, write=True)
+            if isinstance(translation, DmaFault):
+                return translation
+            address = translation.hpa
+        blocked = self.guard is not None and self.guard.blocks_dma(address, len(data)) is not None
+        if not blocked and self._memory.write_ram(address, data):
+            return None
+        return DmaFault(source, iova, True, Completion.UNSUPPORTED_REQUEST)
+
+    def _write_message(self, source: Bdf, iova: Iova, data: bytes) -> DmaFault | None:
+        """A write to the interrupt range: one dword is a message, anything else is nothing."""
+        if len(data) != 4 or iova % 4:
+            return DmaFault(source, iova, True, Completion.UNSUPPORTED_REQUEST)
+        self.message(source, iova, int.from_bytes(data, "little"))
+        return None
+
+
+def _pages(iova: Iova, length: int) -> Iterator[tuple[Iova, int, int]]:
+    """The pages of an access: the address in each, and which of the bytes are its own."""
+    start = 0
+    while start < length:
+        end = min(length, start + PAGE_SIZE - (iova + start & PAGE_MASK))
+        yield Iova(iova + start), start, end
+        start = end

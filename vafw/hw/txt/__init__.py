@@ -1,0 +1,34 @@
+"""Trusted Execution Technology: BIOS ACM, GETSEC[SENTER], SINIT, launch control policy, and what they leave behind."""
+
+from vafw.hw.txt.acm import Acm, AcmFormatError, SigningKey, build_sinit, coverage_digest
+from vafw.hw.txt.chipset import Chipset, ProtectedRange
+from vafw.hw.txt.lcp import Policy, PolicyData, PolicyFormatError, PolicyType
+from vafw.hw.txt.mle import MleFormatError, MleHeader, mle_hash
+from vafw.hw.txt.outcome import LaunchOutcome, LaunchRefused, LaunchStep, TxtError
+from vafw.hw.txt.platform import Activity, SmxProcessor, TxtPlatform
+from vafw.hw.txt.senter import senter
+
+__all__ = [
+    "TxtPlatform",
+    "SmxProcessor",
+    "Activity",
+    "Chipset",
+    "ProtectedRange",
+    "senter",
+    "LaunchOutcome",
+    "LaunchStep",
+    "TxtError",
+    "Acm",
+    "SigningKey",
+    "build_sinit",
+    "coverage_digest",
+    "MleHeader",
+    "mle_hash",
+    "Policy",
+    "PolicyData",
+    "PolicyType",
+    "AcmFormatError",
+    "MleFormatError",
+    "PolicyFormatError",
+    "LaunchRefused",
+]

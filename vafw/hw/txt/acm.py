@@ -1,0 +1,284 @@
+"""Authenticated code modules, header version 0: how one is built, read and authenticated.
+
+Not what a module does (`sinit`). Layout and authentication as Intel's "TXT Software Development Guide",
+"Authenticated Code Module Format", has them; the unusual parts were checked against modules of real PCs:
+numbers are little-endian, the public exponent is 17, the PKCS#1 padding carries no DigestInfo and the
+digest stands in it byte-reversed.
+
+    0     header           signed
+    128   RSA modulus      not signed, but its hash is fused into the chipset
+    384   exponent, 388 signature, 644 scratch space: not signed
+    1216  user area        signed: information table, lists, code
+
+`cryptography` refuses keys with an exponent of 17, so the modular power is taken here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from vafw.errors import VafwError
+from vafw.hw.txt.chipset import MODEL_CHIPSET, public_key_hash
+from vafw.tcg.algorithms import SHA1, SHA256
+
+INFO_TABLE_UUID: Final = bytes.fromhex("aa3ac07fa746db182eac698f8d417f5a")
+
+MODEL_PROCESSOR: Final = (0x000906E9, 0x0FFF3FFF)
+"""Family/model/stepping (CPUID leaf 1, EAX) of the modelled processor, and the mask a module compares it under."""
+
+_HEADER: Final = struct.Struct("<HHIIHHIIIHHIIIIII64sII")
+_MODULE_TYPE = 2
+_HEADER_DWORDS = 161
+_KEY_DWORDS = 64
+_SCRATCH_DWORDS = 143
+_KEY_AT = 128
+_EXPONENT_AT = 384
+_SIGNATURE_AT = 388
+SCRATCH_AT: Final = 644
+USER_AT: Final = (_HEADER_DWORDS + _SCRATCH_DWORDS) * 4
+_EXPONENT = 17
+_ALIGN = 64
+
+_INFO: Final = struct.Struct("<16sBBHIIIIB3xII")
+_INFO_VERSION = 5
+_CHIPSET_SINIT = 1
+_CAPABILITIES = 0b10_0010_0111
+"""What the module can do, in the MLE header's bits: both wake-ups, ECX page table, DA PCR map, TCG event format."""
+_TPM_CAPABILITIES = 1 | 0b0010 << 2 | 1 << 6
+"""Maximum agility (every bank is extended), discrete TPM 2.0, NV indices of the TCG's set (0x01C1xxxx)."""
+
+
+class AcmFormatError(VafwError):
+    """A module that no processor can take for one; the message says what must hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """An RSA-2048 key with exponent 17, as the owner of the chipset's fused hash holds it."""
+
+    modulus: int
+    private_exponent: int
+
+    @property
+    def public_key_hash(self) -> bytes:
+        """What the chipset's TXT.PUBLIC.KEY must hold, 32 bytes."""
+        return public_key_hash(self.modulus)
+
+
+@dataclass(frozen=True, slots=True)
+class ChipsetId:
+    """An entry of a module's chipset list: a chipset it runs on."""
+
+    vendor: int
+    device: int
+    revision: int
+    """Compared bit by bit when `flags` bit 0 is set: one shared bit is enough."""
+    flags: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessorId:
+    """An entry of a module's processor list."""
+
+    signature: int
+    mask: int
+    """Bits of CPUID leaf 1, EAX, that are compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acm:
+    """A module whose layout was read; nothing in it is believed before `authenticates`."""
+
+    data: bytes
+    """The whole module."""
+    security_version: int
+    """TXT SVN."""
+    modulus: int
+    exponent: int
+    signature: int
+    os_sinit_version: int
+    """The highest OS-SINIT data version it reads."""
+    minimum_mle_version: int
+    capabilities: int
+    acm_version: int
+    chipsets: tuple[ChipsetId, ...]
+    processors: tuple[ProcessorId, ...]
+    algorithms: tuple[int, ...]
+    """TPM hash algorithms it extends."""
+    code_at: int
+    """Offset of the entry point."""
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the signed parts: header up to the key, and user area. What PCR 17 begins with."""
+        return coverage_digest(self.data)
+
+    @property
+    def authenticates(self) -> bool:
+        """Whether the signature holds for the key that the module brings along."""
+        return pow(self.signature, self.exponent, self.modulus) == _padded(self.digest)
+
+    @property
+    def signed_digest(self) -> bytes:
+        """The digest that the signature speaks of, 32 bytes; nonsense where the signature is."""
+        return pow(self.signature, self.exponent, self.modulus).to_bytes(256, "big")[:-33:-1]
+
+    def runs_on(self, didvid: int) -> bool:
+        """Whether the chipset list names this TXT.DIDVID."""
+        vendor, device, revision = didvid & 0xFFFF, didvid >> 16 & 0xFFFF, didvid >> 32 & 0xFFFF
+        return any(
+            each.vendor == vendor
+            and each.device == device
+            and (bool(each.revision & revision) if each.flags & 1 else each.revision == revision)
+            for each in self.chipsets
+        )
+
+    def runs_on_processor(self, signature: int) -> bool:
+        """Whether the processor list names this CPUID signature."""
+        return any((signature ^ each.signature) & each.mask == 0 for each in self.processors)
+
+
+def coverage_digest(module: bytes) -> bytes:
+    """SHA-256 over bytes 0 to 127 and the user area; key, exponent, signature and scratch space are left out."""
+    return hashlib.sha256(module[:_KEY_AT] + module[USER_AT:]).digest()
+
+
+def _padded(digest: bytes) -> int:
+    return int.from_bytes(b"\x00\x01" + b"\xff" * (256 - 3 - len(digest)) + b"\x00" + digest[::-1], "big")
+
+
+def build_sinit(
+    code: bytes, key: SigningKey, *, security_version: int = 1, acm_version: int = 1, date: int = 0x20260101
+) -> bytes:
+    """Build and sign a SINIT module around `code`; the same arguments give the same bytes. `date` is BCD."""
+    user = _user_area(code, acm_version)
+    header = _HEADER.pack(
+        _MODULE_TYPE,
+        0,  # module subtype: ACM
+        _HEADER_DWORDS,
+        0,  # header version
+        MODEL_CHIPSET[1],
+        0,  # flags: production
+        0x8086,
+        date,
+        (USER_AT + len(user)) // 4,
+        security_version,
+        0,  # SE SVN
+        0,  # code control
+        0,  # error entry point
+        0x1F,  # GDT limit
+        USER_AT + _INFO.size,  # GDT base
+        8,  # code segment selector
+        USER_AT + len(user) - _padded_length(code),
+        bytes(64),
+        _KEY_DWORDS,
+        _SCRATCH_DWORDS,
+    )
+    signed = _padded(hashlib.sha256(header + user).digest())
+    return b"".join(
+        (
+            header,
+            key.modulus.to_bytes(256, "little"),
+            _EXPONENT.to_bytes(4, "little"),
+            pow(signed, key.private_exponent, key.modulus).to_bytes(256, "little"),
+            bytes(_SCRATCH_DWORDS * 4),
+            user,
+        )
+    )
+
+
+def _padded_length(code: bytes) -> int:
+    return -(-len(code) // _ALIGN) * _ALIGN
+
+
+def _user_area(code: bytes, acm_version: int) -> bytes:
+    """Information table, GDT, lists, then the code from a multiple of 64 on."""
+    gdt = struct.pack("<4Q", 0, 0x00CF9B000000FFFF, 0x00CF93000000FFFF, 0)
+    vendor, device, revision = MODEL_CHIPSET
+    chipsets = struct.pack("<IIHHHHI", 1, 1, vendor, device, revision, 0, 0)
+    processors = struct.pack("<IIIQQ", 1, *MODEL_PROCESSOR, 0, 0)
+    tpm = struct.pack("<IHHH", _TPM_CAPABILITIES, 2, SHA1, SHA256)
+    chipsets_at = USER_AT + _INFO.size + len(gdt)
+    processors_at = chipsets_at + len(chipsets)
+    tpm_at = processors_at + len(processors)
+    info = _INFO.pack(
+        INFO_TABLE_UUID, _CHIPSET_SINIT, _INFO_VERSION, _INFO.size, chipsets_at, 7, 0x20001, _CAPABILITIES,
+        acm_version, processors_at, tpm_at,
+    )  # fmt: skip
+    tables = info + gdt + chipsets + processors + tpm
+    return tables.ljust(_padded_length(tables), b"\0") + code.ljust(_padded_length(code), b"\0")
+
+
+def parse(data: bytes) -> Acm:
+    """Read a module of exactly its own size; AcmFormatError says what must hold."""
+    if len(data) < USER_AT + _INFO.size:
+        raise AcmFormatError(
+            f"a module must have at least {USER_AT + _INFO.size} bytes of header and information table, not {len(data)}"
+        )
+    fields = _HEADER.unpack_from(data)
+    _require("module type", fields[0], _MODULE_TYPE)
+    _require("module subtype", fields[1], 0)
+    _require("header length", fields[2], _HEADER_DWORDS)
+    _require("header version", fields[3], 0)
+    _require("module vendor", fields[6], 0x8086)
+    _require("size", fields[8] * 4, len(data))
+    _require("key size", fields[18], _KEY_DWORDS)
+    _require("scratch size", fields[19], _SCRATCH_DWORDS)
+    exponent = int.from_bytes(data[_EXPONENT_AT:_SIGNATURE_AT], "little")
+    _require("RSA public exponent", exponent, _EXPONENT)
+    entry = fields[16]
+    if not USER_AT <= entry < len(data):
+        raise AcmFormatError(f"the entry point must lie in the user area, not at {entry:#x}")
+    return _with_info_table(data, svn=fields[9], exponent=exponent, entry=entry)
+
+
+def _require(name: str, found: int, expected: int) -> None:
+    if found != expected:
+        raise AcmFormatError(f"the module's {name} must be {expected:#x}, not {found:#x}")
+
+
+def _with_info_table(data: bytes, *, svn: int, exponent: int, entry: int) -> Acm:
+    (uuid, chipset_type, version, length, chipsets_at, os_sinit, mle, capabilities, acm_version,
+     processors_at, tpm_at) = _INFO.unpack_from(data, USER_AT)  # fmt: skip
+    if uuid != INFO_TABLE_UUID:
+        raise AcmFormatError(f"the information table must begin with its UUID, not {uuid.hex()}")
+    _require("chipset type", chipset_type, _CHIPSET_SINIT)
+    _require("information table version", version, _INFO_VERSION)
+    _require("information table length", length, _INFO.size)
+    chipsets = _list(data, chipsets_at, struct.Struct("<IHHHHI"), "chipset list")
+    processors = _list(data, processors_at, struct.Struct("<IIQQ"), "processor list")
+    return Acm(
+        data=data,
+        security_version=svn,
+        modulus=int.from_bytes(data[_KEY_AT:_EXPONENT_AT], "little"),
+        exponent=exponent,
+        signature=int.from_bytes(data[_SIGNATURE_AT:SCRATCH_AT], "little"),
+        os_sinit_version=os_sinit,
+        minimum_mle_version=mle,
+        capabilities=capabilities,
+        acm_version=acm_version,
+        chipsets=tuple(ChipsetId(vid, did, rid, flags) for flags, vid, did, rid, _, _ in chipsets),
+        processors=tuple(ProcessorId(signature, mask) for signature, mask, _, _ in processors),
+        algorithms=_algorithms(data, tpm_at),
+        code_at=entry,
+    )
+
+
+def _list(data: bytes, at: int, entry: struct.Struct, name: str) -> Sequence[tuple[int, ...]]:
+    count = int.from_bytes(data[at : at + 4], "little")
+    end = at + 4 + count * entry.size
+    if not USER_AT <= at < end <= len(data):
+        raise AcmFormatError(f"the {name} must lie in the user area, not at {at:#x} with {count} entries")
+    return tuple(entry.iter_unpack(data[at + 4 : end]))
+
+
+def _algorithms(data: bytes, at: int) -> tuple[int, ...]:
+    count = int.from_bytes(data[at + 4 : at + 6], "little")
+    end = at + 6 + 2 * count
+    if not USER_AT <= at < end <= len(data):
+        raise AcmFormatError(f"the TPM information list must lie in the user area, not at {at:#x}")
+    return struct.unpack(f"<{count}H", data[at + 6 : end])

@@ -1,0 +1,244 @@
+"""The launch control policy (LCP, version 3): which MLEs the owner of the TPM lets SINIT launch.
+
+TXT SDG, "Launch Control Policy". The 70-byte policy sits in the TPM (NV index 0x01C10106), where only the
+owner writes. It either allows anything (ANY) or holds the hash of a policy data file (LIST); the file lies
+in ordinary memory, and is believed because it hashes to that value. In the file, lists (version 2.1) hold
+elements; an MLE element holds the accepted MLE hashes. Here lists are unsigned and elements are MLE
+elements: anything else is refused, never skipped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from vafw.errors import VafwError
+from vafw.tcg.algorithms import SHA256
+
+POLICY_SIZE: Final = 70
+POLICY_VERSION: Final = 0x0300
+
+_POLICY = struct.Struct("<HHBB8HIBBHIHH32s")
+_FILE_SIGNATURE = b"Intel(R) TXT LCP_POLICY_DATA\0\0\0\0"
+_FILE_HEADER = struct.Struct("<32s3sB")
+_LIST = struct.Struct("<HHI")
+_LIST_VERSION = 0x0201
+_UNSIGNED = 0x0010
+_ELEMENT = struct.Struct("<III")
+_MLE_ELEMENT = 0x10
+_MLE = struct.Struct("<BBHH")
+_HASH_SIZE = 32
+_SHA256_MASK = 0x8
+_MAX_LISTS = 8
+
+
+class PolicyFormatError(VafwError):
+    """A policy, or policy data, that cannot be read; the message says what must hold."""
+
+
+class PolicyType(IntEnum):
+    """What a policy relies on."""
+
+    LIST = 0
+    ANY = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The policy in the TPM."""
+
+    type: PolicyType
+    policy_hash: bytes = bytes(_HASH_SIZE)
+    """SHA-256 over the hashes of the lists; zeros for ANY."""
+    sinit_minimum: int = 0
+    """The least ACM version that may evaluate it."""
+    control: int = 0
+    hash_mask: int = _SHA256_MASK
+    """Hash algorithms that elements may use; bit 3 is SHA-256."""
+
+    def encode(self) -> bytes:
+        """The policy's 70 bytes."""
+        return _POLICY.pack(
+            POLICY_VERSION, SHA256, self.type, self.sinit_minimum, *[0] * 8, self.control, 0, 0,
+            self.hash_mask, 0, 0, 0, self.policy_hash,
+        )  # fmt: skip
+
+    @classmethod
+    def decode(cls, data: bytes) -> Policy:
+        """Read the TPM's copy; PolicyFormatError says what must hold."""
+        if len(data) != POLICY_SIZE:
+            raise PolicyFormatError(f"a launch control policy must have {POLICY_SIZE} bytes, not {len(data)}")
+        version, algorithm, kind, minimum, *rest = _POLICY.unpack(data)
+        control, _, _, hash_mask, _, _, _, digest = rest[8:]
+        if version >> 8 != POLICY_VERSION >> 8:
+            raise PolicyFormatError(f"a launch control policy's version must be 3.x, not {version:#06x}")
+        if algorithm != SHA256:
+            raise PolicyFormatError(f"a launch control policy's hash must be SHA-256 (0x000b), not {algorithm:#06x}")
+        if kind not in (PolicyType.LIST, PolicyType.ANY):
+            raise PolicyFormatError(f"a launch control policy's type must be 0 (LIST) or 1 (ANY), not {kind}")
+        return cls(PolicyType(kind), digest, minimum, control, hash_mask)
+
+
+@dataclass(frozen=True, slots=True)
+class MleElement:
+    """Accepted MLE hashes."""
+
+    hashes: tuple[bytes, ...]
+    """SHA-256."""
+    sinit_minimum: int = 0
+    control: int = 1
+    """Bit 0: it stands in place of the platform supplier's elements of this type."""
+
+    def encode(self) -> bytes:
+        """The element with its head."""
+        body = _MLE.pack(self.sinit_minimum, 0, SHA256, len(self.hashes)) + b"".join(self.hashes)
+        return _ELEMENT.pack(_ELEMENT.size + len(body), _MLE_ELEMENT, self.control) + body
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyList:
+    """An unsigned list."""
+
+    elements: tuple[MleElement, ...]
+
+    def encode(self) -> bytes:
+        """The whole list; its SHA-256 is what the policy's hash is made of."""
+        body = b"".join(element.encode() for element in self.elements)
+        return _LIST.pack(_LIST_VERSION, _UNSIGNED, len(body)) + body
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyData:
+    """The policy data file."""
+
+    lists: tuple[PolicyList, ...]
+
+    def encode(self) -> bytes:
+        """The file's bytes."""
+        head = _FILE_HEADER.pack(_FILE_SIGNATURE, bytes(3), len(self.lists))
+        return head + b"".join(each.encode() for each in self.lists)
+
+    @property
+    def policy_hash(self) -> bytes:
+        """What the policy in the TPM must hold."""
+        each = b"".join(hashlib.sha256(one.encode()).digest() for one in self.lists)
+        return hashlib.sha256(each).digest()
+
+    @classmethod
+    def decode(cls, data: bytes) -> PolicyData:
+        """Read a file to its last byte; PolicyFormatError says what must hold."""
+        if len(data) < _FILE_HEADER.size:
+            raise PolicyFormatError(f"policy data must have at least {_FILE_HEADER.size} bytes, not {len(data)}")
+        signature, reserved, count = _FILE_HEADER.unpack_from(data)
+        if signature != _FILE_SIGNATURE or reserved != bytes(3):
+            raise PolicyFormatError('policy data must begin with "Intel(R) TXT LCP_POLICY_DATA" and zeros')
+        if not 1 <= count <= _MAX_LISTS:
+            raise PolicyFormatError(f"policy data must hold 1 to {_MAX_LISTS} lists, not {count}")
+        at = _FILE_HEADER.size
+        lists = []
+        for _ in range(count):
+            one, at = _decode_list(data, at)
+            lists.append(one)
+        if at != len(data):
+            raise PolicyFormatError(f"policy data must end with its last list at {at:#x}, not at {len(data):#x}")
+        return cls(tuple(lists))
+
+
+def _decode_list(data: bytes, at: int) -> tuple[PolicyList, int]:
+    if at + _LIST.size > len(data):
+        raise PolicyFormatError(f"a policy list must have {_LIST.size} bytes of head at {at:#x}")
+    version, signature, size = _LIST.unpack_from(data, at)
+    if version != _LIST_VERSION:
+        raise PolicyFormatError(f"a policy list's version must be 2.1 (0x0201), not {version:#06x}")
+    if signature != _UNSIGNED:
+        raise PolicyFormatError(f"a policy list must be unsigned (0x0010), not {signature:#06x}")
+    at += _LIST.size
+    end = at + size
+    if end > len(data):
+        raise PolicyFormatError(f"a policy list's elements must end within the data, not at {end:#x}")
+    elements = []
+    while at < end:
+        element, at = _decode_element(data, at, end)
+        elements.append(element)
+    return PolicyList(tuple(elements)), at
+
+
+def _decode_element(data: bytes, at: int, end: int) -> tuple[MleElement, int]:
+    if at + _ELEMENT.size + _MLE.size > end:
+        raise PolicyFormatError(f"a policy element must end within its list, not run past {end:#x}")
+    size, kind, control = _ELEMENT.unpack_from(data, at)
+    minimum, reserved, algorithm, count = _MLE.unpack_from(data, at + _ELEMENT.size)
+    first = at + _ELEMENT.size + _MLE.size
+    if kind != _MLE_ELEMENT:
+        raise PolicyFormatError(f"a policy element's type must be MLE (0x10), not {kind:#x}")
+    if algorithm != SHA256 or reserved:
+        raise PolicyFormatError(f"an MLE element's hashes must be SHA-256 (0x000b), not {algorithm:#06x}")
+    if at + size != first + count * _HASH_SIZE or at + size > end:
+        raise PolicyFormatError(f"an MLE element with {count} hashes must not have {size} bytes")
+    hashes = tuple(data[each : each + _HASH_SIZE] for each in range(first, at + size, _HASH_SIZE))
+    return MleElement(hashes, minimum, control), at + size
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What a policy says of one MLE."""
+
+    allowed: bool
+    component: str
+    """``lcp`` where the policy itself is at fault, ``vmm`` where it does not accept the MLE."""
+    reason: str
+    expected: str = ""
+    found: str = ""
+
+
+def evaluate(policy: bytes, data: bytes, mle_hash: bytes, acm_version: int) -> Evaluation:
+    """Hold an MLE hash against the policy in the TPM and the policy data in memory; never raises."""
+    try:
+        held = Policy.decode(policy)
+        if held.sinit_minimum > acm_version:
+            reason = f"the launch control policy asks for SINIT version {held.sinit_minimum}"
+            return Evaluation(False, "lcp", reason, str(held.sinit_minimum), str(acm_version))
+        if held.type is PolicyType.ANY:
+            return Evaluation(True, "lcp", "the launch control policy allows any MLE")
+    except PolicyFormatError as error:
+        return Evaluation(False, "lcp", error.message)
+    try:
+        found = PolicyData.decode(data)
+    except PolicyFormatError as error:
+        whole = hashlib.sha256(hashlib.sha256(data[_FILE_HEADER.size :]).digest())
+        return Evaluation(False, "lcp", error.message, held.policy_hash.hex(), whole.hexdigest())
+    if found.policy_hash != held.policy_hash:
+        return Evaluation(
+            False,
+            "lcp",
+            "the policy data in memory is not the one that the owner's policy in the TPM names",
+            held.policy_hash.hex(),
+            found.policy_hash.hex(),
+        )
+    return _match(found, held, mle_hash, acm_version)
+
+
+def _match(data: PolicyData, policy: Policy, mle_hash: bytes, acm_version: int) -> Evaluation:
+    usable: list[bytes] = []
+    for element in (element for each in data.lists for element in each.elements):
+        if policy.hash_mask & _SHA256_MASK and element.sinit_minimum <= acm_version:
+            usable += element.hashes
+    if mle_hash in usable:
+        return Evaluation(True, "lcp", "the launch control policy lists the MLE's hash")
+    return Evaluation(
+        False,
+        "vmm",
+        "the VMM in memory is none that the launch control policy lists",
+        ", ".join(each.hex() for each in usable),
+        mle_hash.hex(),
+    )
+
+
+def policy_for(mle_hashes: Sequence[bytes]) -> tuple[Policy, PolicyData]:
+    """The owner's policy and policy data that accept exactly these MLE hashes (SHA-256)."""
+    data = PolicyData((PolicyList((MleElement(tuple(mle_hashes)),)),))
+    return Policy(PolicyType.LIST, data.policy_hash), data

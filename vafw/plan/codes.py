@@ -1,0 +1,338 @@
+"""Every code of a diagnostic about documents together: what it means, why it is refused, what to do.
+
+T speaks of the topology, P of the policy, M of the machine. The table has the form of `vafw.document.codes`, so that
+`vafw explain` knows both.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vafw.document.codes import Code, table
+
+CODES: Final = table(
+    (
+        Code(
+            "VAFW-T001",
+            "an appliance or image that does not exist",
+            "A VM boots a folder with an appliance.yaml, and no folder of that name was found: not in `appliances/` "
+            "beside the topology, not in VAFW_APPLIANCES, not among the shipped ones.",
+            "Correct the name; `vafw appliance list` shows what there is.",
+            "appliances:\n  firewall: {use: firewall, assign: [nic]}",
+        ),
+        Code(
+            "VAFW-T002",
+            "an image of the wrong role",
+            "An appliance VM boots an image with role appliance, the user OS one with role user-os; the other way "
+            "round nobody would enforce anything.",
+            "Name an image of the right role.",
+            "user-os: {image: desktop, memory: 2 GiB}",
+        ),
+        Code(
+            "VAFW-T003",
+            "a device that the machine does not have",
+            "Devices are assigned by the names that the machine document gives them.",
+            "Correct the name, or add the device to the machine; `vafw doctor --save` writes this computer's.",
+            "assign: [nic]",
+        ),
+        Code(
+            "VAFW-T004",
+            "an appliance whose name means something else",
+            "Paths and rules name VMs, devices and zones alike; a name must stand for one thing.",
+            "Rename the appliance.",
+        ),
+        Code(
+            "VAFW-T010",
+            "a path that does not begin at the wire",
+            "The first hop of the path is the network function that the wire is plugged into.",
+            "Let the path begin with a device of class network.",
+            "path: [nic, firewall, dns, user-os]",
+        ),
+        Code(
+            "VAFW-T012",
+            "an unknown hop",
+            "Between the network function and the user OS stand appliances that the topology declares.",
+            "Correct the name, or declare the appliance.",
+            "path: [nic, firewall, dns, user-os]",
+        ),
+        Code(
+            "VAFW-T014",
+            "an inline appliance outside the path",
+            "An appliance of mode inline is there so that traffic passes through it. One that no path passes protects "
+            "nobody, and looks as if it did.",
+            "Put it into the path, or give it mode mirror.",
+            "path: [nic, firewall, ids, user-os]",
+        ),
+        Code(
+            "VAFW-T015",
+            "a mirror in the path",
+            "A mirror is shown the traffic and passes nothing on: the path would end there.",
+            "Give it mode inline, or take it out of the path and join it to a mirror port by a link.",
+            "ids: {use: ids, mode: mirror}",
+        ),
+        Code(
+            "VAFW-T016",
+            "a hop without the port that the path needs",
+            "Traffic enters an appliance at its port outside and leaves at inside, or the other way.",
+            "Use an image whose manifest has these ports.",
+            "ports: [outside, inside]",
+        ),
+        Code(
+            "VAFW-T020",
+            "a link to a VM that does not exist",
+            "A link joins ports of two VMs of the topology.",
+            "Correct the name of the VM.",
+            "links:\n  - {name: feed, between: [firewall.mirror, ids.capture]}",
+        ),
+        Code(
+            "VAFW-T021",
+            "a link to a port that does not exist",
+            "The manifest of an appliance lists its ports.",
+            "Name one of them.",
+            "links:\n  - {name: feed, between: [firewall.mirror, ids.capture]}",
+        ),
+        Code(
+            "VAFW-T022",
+            "a port that is used twice",
+            "A port is one end of one link. The path uses inside and outside of every appliance it passes, and the "
+            "wire feeds outside of the first.",
+            "Join the link to a free port.",
+        ),
+        Code(
+            "VAFW-T023",
+            "a link that is called as one of the path's own",
+            "Links of the path are named after both of their ends, such as firewall-dns.",
+            "Give the link another name.",
+        ),
+        Code(
+            "VAFW-T024",
+            "a link from a VM to itself",
+            "Frames would go round in a circle.",
+            "Take the link out, or join one end to another VM.",
+        ),
+        Code(
+            "VAFW-T031",
+            "a way round the path",
+            "Traffic of the user OS could reach a network function without passing an appliance of the path. The note "
+            "shows the way. Every VM counts as passing on what it receives: isolation must not depend on its "
+            "behaviour.",
+            "Take the link out that opens the way, or assign the network function to the first appliance.",
+        ),
+        Code(
+            "VAFW-T040",
+            "a device that is assigned twice",
+            "An assigned function belongs to one VM alone: VT-d gives it the memory of that VM.",
+            "Take one of the assignments out.",
+        ),
+        Code(
+            "VAFW-T041",
+            "a split IOMMU group",
+            "Functions of one group can reach each other without passing the remapping hardware, so whoever has one "
+            "has them all.",
+            "Assign all functions of the group to one VM, or none of them.",
+        ),
+        Code(
+            "VAFW-T046",
+            "the wire's network function with the wrong owner",
+            "The path begins with this function and leads to its first appliance: only that VM may have it.",
+            "Assign it to the first appliance of the path.",
+            "appliances:\n  firewall: {use: firewall, assign: [nic]}\npath: [nic, firewall, user-os]",
+        ),
+        Code(
+            "VAFW-T047",
+            "a class of device that the manifest does not allow",
+            "A manifest lists all that an appliance may be given; what is absent is not allowed.",
+            "Assign the device to another VM, or add its class to the manifest.",
+            "assign: [network]",
+        ),
+        Code(
+            "VAFW-T050",
+            "more memory than the machine has",
+            "VMs have their memory for themselves from start to end: nothing is overcommitted.",
+            "Make a VM smaller; the note shows every share.",
+        ),
+        Code(
+            "VAFW-T051",
+            "more vCPUs than the machine has",
+            "Each vCPU has a logical processor for itself.",
+            "Give a VM fewer vCPUs; the note shows every share.",
+        ),
+        Code(
+            "VAFW-T052",
+            "less memory than the image needs",
+            "The manifest says the least memory that the image runs in.",
+            "Give the VM that much.",
+        ),
+        Code(
+            "VAFW-T060",
+            "an address of two VMs",
+            "Rules that name one of the VMs would mean both, and neighbours would find either.",
+            "Give each VM an address of its own.",
+        ),
+        Code(
+            "VAFW-T061",
+            "an address that no station can have",
+            "Loopback, reserved, network and broadcast addresses are not addresses of a VM.",
+            "Give the address of the VM itself, with the length of its network's prefix.",
+            "addresses: [10.0.0.2/24]",
+        ),
+        Code(
+            "VAFW-T062",
+            "a gateway that the user OS cannot reach",
+            "A gateway is another station in a network of the user OS.",
+            "Correct the gateway or the address.",
+            "addresses: [10.0.0.2/24]\ngateway: [10.0.0.1]",
+        ),
+        Code(
+            "VAFW-T070",
+            "an unknown setting",
+            "The manifest of an appliance lists its settings.",
+            "Correct the name; `vafw appliance show NAME` lists them.",
+        ),
+        Code(
+            "VAFW-T071",
+            "a setting of the wrong type",
+            "The manifest says what each setting holds.",
+            "Write a value of that type.",
+        ),
+        Code(
+            "VAFW-T072",
+            "a list file with something else in it than host names",
+            "A line that is no host name would block nothing, and look as if it did.",
+            "Write one host name a line; what follows a # is a comment.",
+        ),
+        Code(
+            "VAFW-P001",
+            "an unknown zone",
+            "A zone is user-os, an appliance, any, internet, rfc1918, or one that the policy defines.",
+            "Correct the name, or define the zone.",
+            "zones:\n  printers: [10.0.7.0/24]",
+        ),
+        Code(
+            "VAFW-P002",
+            "an unknown service",
+            "A service is one of the shipped ones or one that the policy defines.",
+            "Correct the name, or define the service.",
+            "services:\n  portal: {protocol: tcp, ports: [8443]}",
+        ),
+        Code(
+            "VAFW-P003",
+            "a rule that names an appliance without addresses",
+            "The path is transparent: an appliance is known to the firewall only by the addresses it speaks for.",
+            "Declare its addresses in the topology, or use a zone of the policy's own.",
+            "dns: {use: dns-filter, addresses: [10.0.0.1/32]}",
+        ),
+        Code(
+            "VAFW-P004",
+            "a zone whose name means something else",
+            "any, internet, rfc1918, user-os and the names of appliances are zones already.",
+            "Rename the zone.",
+        ),
+        Code(
+            "VAFW-P005",
+            "an empty zone",
+            "A rule about a zone without addresses decides nothing.",
+            "List its networks, or take the zone out.",
+        ),
+        Code(
+            "VAFW-P006",
+            "rules that nothing enforces",
+            "No appliance of the path has `enforces: [traffic]` in its manifest, so nothing would carry the rules out.",
+            "Put one into the path, such as firewall.",
+            "path: [nic, firewall, user-os]",
+        ),
+        Code(
+            "VAFW-P010",
+            "a network function of the user OS",
+            "The user OS would reach the wire past every appliance. No policy can allow it.",
+            "Assign it to the first appliance of the path.",
+        ),
+        Code(
+            "VAFW-P011",
+            "an owner that the policy forbids",
+            "A rule under devices says that this class of device must never belong to this VM.",
+            "Take the assignment out, or have the policy changed.",
+            "devices:\n  - never: {assign: storage, to: firewall}",
+        ),
+        Code(
+            "VAFW-P012",
+            "a rule about the devices of an unknown VM",
+            "It would forbid nothing, and look as if it did.",
+            "Correct the name.",
+        ),
+        Code(
+            "VAFW-P013",
+            "management of an unknown appliance",
+            "Whoever may configure an appliance that is not there may configure nothing.",
+            "Correct the name.",
+        ),
+        Code(
+            "VAFW-P020",
+            "a never clause that does not hold",
+            "The rules let a packet of the clause pass; the note shows one, the second place the rule that decides.",
+            "Drop such packets before that rule, or narrow it.",
+        ),
+        Code(
+            "VAFW-P021",
+            "an always clause that does not hold",
+            "The rules stop a packet of the clause; the note shows one, the second place what decides.",
+            "Accept such packets before that, or narrow the clause.",
+        ),
+        Code(
+            "VAFW-P022",
+            "a rule that decides nothing",
+            "The rules before it decide on every packet that it matches, or no packet can match it.",
+            "Move it up, or take it out.",
+        ),
+        Code(
+            "VAFW-M001",
+            "no TXT for a measured launch",
+            "Without GETSEC[SENTER] nothing measures the VMM that is about to run.",
+            "Turn TXT on in the firmware, or use another machine.",
+        ),
+        Code(
+            "VAFW-M002",
+            "no TPM for a measured launch",
+            "Without a TPM there is nothing that measurements are kept in and quoted from.",
+            "Turn the TPM on in the firmware, or use another machine.",
+        ),
+        Code(
+            "VAFW-M003",
+            "no DMA remapping",
+            "A device that is assigned could read and write the memory of every VM and of the VMM.",
+            "Turn VT-d on in the firmware, or use another machine.",
+        ),
+        Code(
+            "VAFW-M004",
+            "no interrupt remapping",
+            "A device that is assigned could forge interrupts of other devices by writing to 0xFEE0_0000.",
+            "Turn interrupt remapping on in the firmware, or use another machine.",
+        ),
+        Code(
+            "VAFW-M005",
+            "an assigned device that cannot be reset",
+            "What one owner left in the device, its firmware and its registers, would reach the next.",
+            "Assign a device with a function-level reset.",
+        ),
+        Code(
+            "VAFW-M006",
+            "an assigned device with reserved memory",
+            "The firmware holds a memory region for it (RMRR) that must stay mapped: a way out of the VM's memory.",
+            "Assign another device, or turn off what the firmware uses it for.",
+        ),
+        Code(
+            "VAFW-M007",
+            "a VMM that leaves no memory",
+            "The VMM keeps vmm-memory for itself; VMs share what is left.",
+            "Correct memory or vmm-memory.",
+        ),
+        Code(
+            "VAFW-M008",
+            "a network function without a MAC address",
+            "The user OS takes the place of the machine on the network and bears the MAC address of its card.",
+            "Write the card's MAC address into the machine.",
+            'nic: {address: "02:00.0", class: network, mac: "52:54:00:12:34:56", ...}',
+        ),
+    )
+)
+"""Every code of this layer."""

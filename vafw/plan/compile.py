@@ -1,0 +1,208 @@
+"""From documents to a plan: run every check, then write down what has to be carried out.
+
+`check` finds; `compile_plan` refuses on what was found and goes on only with documents that contradict nothing. Nothing
+in the plan depends on the order in which a document lists its keys: VMs beside the path come in the order of their
+names, everything else in the order of the path or of a list that the document gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from vafw.address import Bdf
+from vafw.attest.reference import AcceptedValue, ReferenceValues
+from vafw.document.appliance import Appliance, ConfigOption
+from vafw.document.diagnostic import Diagnostic, DocumentInvalid, Severity, in_order
+from vafw.document.load import DocumentSet, read_listed
+from vafw.document.machine import Device, Machine
+from vafw.document.reference_values import AcceptedDigest, ReferenceValuesDocument
+from vafw.document.source import Source
+from vafw.errors import PlatformUnable
+from vafw.machine.capability import Capability
+from vafw.machine.inventory import DeviceClass, Iommu, MachineInventory, PciFunction
+from vafw.plan.checks import CHECKS
+from vafw.plan.checks.place import span_at
+from vafw.plan.checks.settings import as_texts
+from vafw.plan.host_names import host_names
+from vafw.plan.plan import FailureAction, ImagePlan, LaunchPlan, Plan, VmPlan, VmRole
+from vafw.plan.roster import VmUse, by_name, roster, user_os
+from vafw.plan.rules import compile_rules
+from vafw.plan.wiring import wires
+from vafw.trace import Value
+
+_NEEDED_FOR: Final = {
+    Capability.DMA_REMAPPING: "keep assigned devices to the memory of their VM (DMA remapping)",
+    Capability.INTERRUPT_REMAPPING: "check the interrupts of assigned devices (interrupt remapping)",
+    Capability.MEASURED_LAUNCH: "launch the VMM measured and attest it (measured launch)",
+}
+
+
+def check(documents: DocumentSet) -> tuple[Diagnostic, ...]:
+    """All that is wrong with the documents together, by file and position."""
+    return in_order(each for one in CHECKS for each in one(documents))
+
+
+def compile_plan(documents: DocumentSet, capability: Capability) -> Plan:
+    """The plan that the documents ask for.
+
+    Raises DocumentInvalid with all that is wrong, or PlatformUnable where a platform of this capability cannot do it.
+    """
+    found = check(documents)
+    if any(each.severity is Severity.ERROR for each in found):
+        raise DocumentInvalid(found)
+    _refuse_unable(documents, capability)
+    topology, launch = documents.topology.model, documents.policy.model.launch
+    machine = inventory(documents.machine.model)
+    return Plan(
+        name=topology.name,
+        machine=machine,
+        vms=tuple(_vm(documents, use, machine) for use in _in_start_order(documents)),
+        links=tuple(wire.link for wire in wires(documents)),
+        path=topology.path,
+        launch=LaunchPlan(launch.re_attest, FailureAction(launch.on_failure)),
+        reference=_reference(documents),
+        documents=documents.sha256,
+    )
+
+
+def needed(documents: DocumentSet) -> Capability:
+    """What a platform must be capable of to carry the documents out."""
+    assigned = any(use.assign for use in roster(documents))
+    remapping = Capability.DMA_REMAPPING | Capability.INTERRUPT_REMAPPING
+    return Capability.MEASURED_LAUNCH | (remapping if assigned else Capability(0))
+
+
+def _refuse_unable(documents: DocumentSet, capability: Capability) -> None:
+    lacking = [each for each in _NEEDED_FOR if each in needed(documents) and each not in capability]
+    if lacking:
+        raise PlatformUnable(
+            f"the platform must be able to {' and to '.join(_NEEDED_FOR[each] for each in lacking)}, and it is not",
+            hint="`vafw doctor` shows what this computer can do; the model platform can do all of it",
+        )
+
+
+def _in_start_order(documents: DocumentSet) -> Iterator[VmUse]:
+    """From the wire inwards, then what stands beside the path, the user OS last."""
+    uses = by_name(documents)
+    path = documents.topology.model.path
+    yield from (uses[hop] for hop in path[1:-1])
+    yield from (uses[name] for name in sorted(uses) if name not in path)
+    yield user_os(documents)
+
+
+def inventory(machine: Machine) -> MachineInventory:
+    """A machine document as plans see the PC."""
+    return MachineInventory(
+        name=machine.name,
+        memory_bytes=machine.memory,
+        vcpus=machine.vcpus,
+        vmm_memory_bytes=machine.vmm_memory,
+        functions=tuple(_function(name, device) for name, device in machine.devices.items()),
+        iommu=Iommu(machine.iommu.dma_remapping, machine.iommu.interrupt_remapping, machine.iommu.address_width),
+        txt=machine.txt,
+        tpm=machine.tpm,
+    )
+
+
+def _function(name: str, device: Device) -> PciFunction:
+    return PciFunction(
+        name=name,
+        bdf=Bdf.parse(device.address),
+        device_class=DeviceClass(device.class_),
+        vendor_id=device.vendor,
+        device_id=device.device,
+        group=device.group,
+        reset=device.reset,
+        reserved_memory=device.reserved_memory,
+        mac=device.mac,
+    )
+
+
+def _vm(documents: DocumentSet, use: VmUse, machine: MachineInventory) -> VmPlan:
+    manifest = documents.appliances[use.image].model
+    functions = (machine.function(name) for name in use.assign)
+    return VmPlan(
+        name=use.name,
+        role=VmRole.USER_OS if use.is_user_os else VmRole.APPLIANCE,
+        image=ImagePlan(use.image, documents.catalog[use.image], manifest.program),
+        memory_bytes=use.memory_bytes,
+        vcpus=use.vcpus,
+        functions=tuple(each for each in functions if each is not None),
+        ports=manifest.ports,
+        config=_user_config(documents) if use.is_user_os else _appliance_config(documents, use, manifest),
+    )
+
+
+def _user_config(documents: DocumentSet) -> dict[str, Value]:
+    """The user OS takes the place on the network that the machine's own card would have."""
+    user, topology = documents.topology.model.user_os, documents.topology.model
+    return {
+        "mac": documents.machine.model.devices[topology.path[0]].mac,
+        "addresses": [str(each) for each in user.addresses],
+        "gateway": list(user.gateway),
+        "resolvers": _resolvers(documents),
+    }
+
+
+def _resolvers(documents: DocumentSet) -> list[Value]:
+    """Addresses of the resolvers that the path's name filters guard, nearest to the user first."""
+    uses = by_name(documents)
+    hops = [uses[hop] for hop in reversed(documents.topology.model.path[1:-1])]
+    return [str(each.ip) for use in hops if use.enforces("dns") for each in use.addresses]
+
+
+def _appliance_config(documents: DocumentSet, use: VmUse, manifest: Appliance) -> dict[str, Value]:
+    """The settings that the topology gives and the manifest's defaults, and what the policy makes of its part."""
+    config: dict[str, Value] = {}
+    if use.enforces("traffic"):
+        config["ruleset"] = dict(compile_rules(documents).to_config())
+    if use.enforces("dns"):
+        config["resolvers"] = [str(each.ip) for each in use.addresses]
+    for name, option in manifest.config.items():
+        if name in use.config:
+            config[name] = _setting(documents, use, name, option)
+        elif option.default is not None:
+            config[name] = option.default
+    return config
+
+
+def _setting(documents: DocumentSet, use: VmUse, name: str, option: ConfigOption) -> Value:
+    value: Any = use.config[name]
+    if option.type in ("addresses", "names"):
+        return list(as_texts(value))
+    if option.type != "files":
+        return value  # type: ignore[no-any-return]  # the checks have seen that it is of the option's type
+    names: dict[str, None] = {}
+    for index, file in enumerate(as_texts(value)):
+        names |= dict.fromkeys(_listed(documents, (*use.place, "config", name, index), file))
+    return list(names)
+
+
+def _listed(documents: DocumentSet, where: tuple[str | int, ...], file: str) -> tuple[str, ...]:
+    found = read_listed(documents, span_at(documents.topology, *where), file)
+    if not isinstance(found, Source):
+        raise DocumentInvalid([found])
+    return host_names(found)
+
+
+def _reference(documents: DocumentSet) -> ReferenceValues:
+    """The accepted measurements; none where they are about to be written, so that nothing is accepted."""
+    if documents.reference_values is None:
+        return ReferenceValues("none", (), (), {})
+    return reference_values(documents.reference_values.model)
+
+
+def reference_values(document: ReferenceValuesDocument) -> ReferenceValues:
+    """A document of reference values as the appraisal uses it."""
+    images: Mapping[str, tuple[AcceptedDigest, ...]] = document.images
+    return ReferenceValues(
+        name=document.name,
+        sinit=_accepted(document.sinit),
+        vmm=_accepted(document.vmm),
+        images={name: _accepted(digests) for name, digests in images.items()},
+    )
+
+
+def _accepted(digests: tuple[AcceptedDigest, ...]) -> tuple[AcceptedValue, ...]:
+    return tuple(AcceptedValue(bytes.fromhex(each.sha256), each.note) for each in digests)

@@ -1,0 +1,100 @@
+"""The VMs that a topology declares, appliances and user OS alike, before anything has been checked.
+
+The documents treat the user OS and the appliances differently; checks and compilation mostly do not. A `VmUse` is what
+they have in common, with the place in the topology where it stands, so that a complaint can point there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv6Interface
+from typing import Any, Final
+
+from vafw.document.appliance import Appliance
+from vafw.document.load import DocumentSet
+
+USER_OS: Final = "user-os"
+"""What topologies, policies and plans call the VM that a person sits at."""
+
+
+@dataclass(frozen=True, slots=True)
+class VmUse:
+    """One VM as the topology declares it."""
+
+    name: str
+    image: str
+    """The appliance folder it boots."""
+    manifest: Appliance | None
+    """Its manifest; None where there is no such appliance, which `checks.names` complains of."""
+    memory_bytes: int
+    vcpus: int
+    assign: tuple[str, ...]
+    addresses: tuple[IPv4Interface | IPv6Interface, ...]
+    config: Mapping[str, Any]
+    inline: bool
+    """Whether traffic passes through it."""
+    place: tuple[str, ...]
+    """The keys that lead to it in the topology."""
+    image_place: tuple[str, ...]
+    """The keys that lead to the name of its image."""
+
+    @property
+    def is_user_os(self) -> bool:
+        """Whether a person sits at it."""
+        return self.place == (USER_OS,)
+
+    def enforces(self, what: str) -> bool:
+        """Whether its manifest says that it enforces that part of a policy."""
+        return self.manifest is not None and what in self.manifest.enforces
+
+
+def appliance_uses(documents: DocumentSet) -> Iterator[VmUse]:
+    """The appliances, in the order in which the topology declares them."""
+    for name, use in documents.topology.model.appliances.items():
+        yield VmUse(
+            name=name,
+            image=use.use,
+            manifest=_manifest(documents, use.use),
+            memory_bytes=use.memory,
+            vcpus=use.vcpus,
+            assign=use.assign,
+            addresses=use.addresses,
+            config=use.config,
+            inline=use.mode == "inline",
+            place=("appliances", name),
+            image_place=("appliances", name, "use"),
+        )
+
+
+def user_os(documents: DocumentSet) -> VmUse:
+    """The user OS."""
+    use = documents.topology.model.user_os
+    return VmUse(
+        name=USER_OS,
+        image=use.image,
+        manifest=_manifest(documents, use.image),
+        memory_bytes=use.memory,
+        vcpus=use.vcpus,
+        assign=use.assign,
+        addresses=use.addresses,
+        config={},
+        inline=False,
+        place=(USER_OS,),
+        image_place=(USER_OS, "image"),
+    )
+
+
+def roster(documents: DocumentSet) -> tuple[VmUse, ...]:
+    """Every VM: the appliances, then the user OS."""
+    return (*appliance_uses(documents), user_os(documents))
+
+
+def by_name(documents: DocumentSet) -> dict[str, VmUse]:
+    """Every VM by its name. The user OS keeps its name where an appliance takes it (`checks.names` refuses that)."""
+    return {use.name: use for use in roster(documents)}
+
+
+def _manifest(documents: DocumentSet, image: str) -> Appliance | None:
+    document = documents.appliances.get(image)
+    return document.model if document is not None else None

@@ -1,0 +1,107 @@
+"""A policy's traffic part as a `Ruleset`: zones become selectors, service names become ports.
+
+Nothing is guessed: a name that means nothing is a diagnostic of `checks.rules`; compiling documents that have not been
+checked ends in a KeyError. What `internet` is stands in `special_purpose`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_network
+from typing import Final
+
+from vafw.document.load import DocumentSet
+from vafw.document.policy import PacketPattern, ServiceDefinition
+from vafw.plan.roster import USER_OS, VmUse, appliance_uses, user_os
+from vafw.plan.special_purpose import PUBLIC
+from vafw.traffic.appliance import INSIDE, OUTSIDE
+from vafw.traffic.conntrack import State
+from vafw.traffic.proof import Pattern
+from vafw.traffic.rule import ICMP, ICMPV6, TCP, UDP, Action, AddressSet, Rule, Ruleset, Selector, ServiceMatch
+from vafw.traffic.services import SERVICES
+
+RFC1918: Final = AddressSet.of(map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
+"""Address Allocation for Private Internets, section 3."""
+PROTOCOLS: Final = {"tcp": TCP, "udp": UDP, "icmp": ICMP, "icmpv6": ICMPV6}
+
+
+def zones(documents: DocumentSet) -> Mapping[str, Selector]:
+    """Every zone that a rule of this policy may name.
+
+    An appliance that declares no address is none: a rule that names it would match everything or nothing.
+    """
+    appliances = {use.name: Selector(None, own_addresses(use)) for use in appliance_uses(documents) if use.addresses}
+    user = user_os(documents)
+    return {
+        **{name: Selector(None, AddressSet.of(nets)) for name, nets in documents.policy.model.traffic.zones.items()},
+        **appliances,
+        "any": Selector(None, AddressSet.everything()),
+        USER_OS: Selector(INSIDE, own_addresses(user) if user.addresses else AddressSet.everything()),
+        "internet": Selector(OUTSIDE, PUBLIC),
+        "rfc1918": Selector(None, RFC1918),
+    }
+
+
+def own_addresses(use: VmUse) -> AddressSet:
+    """The addresses that a VM speaks for, without the networks they lie in."""
+    return AddressSet.of(ip_network(each.ip) for each in use.addresses)
+
+
+def services(documents: DocumentSet) -> Mapping[str, tuple[ServiceMatch, ...]]:
+    """Every service that a rule may name: the shipped ones, and the policy's own, which take their place."""
+    own = documents.policy.model.traffic.services
+    return {**SERVICES, **{name: (service_match(each),) for name, each in own.items()}}
+
+
+def service_match(service: ServiceDefinition) -> ServiceMatch:
+    """The packets that a policy's own service means."""
+    return ServiceMatch(PROTOCOLS[service.protocol], tuple(map(port_range, service.ports)), service.types)
+
+
+def port_range(port: str | int) -> tuple[int, int]:
+    """Both ends of ``443`` or ``8000-8080``, inclusive."""
+    low, _, high = str(port).partition("-")
+    return int(low), int(high or low)
+
+
+def compile_rules(documents: DocumentSet) -> Ruleset:
+    """The rules that a firewall of this topology enforces; KeyError where a name stands for nothing."""
+    traffic = documents.policy.model.traffic
+    known_zones, known_services = zones(documents), services(documents)
+    user = user_os(documents)
+    return Ruleset(
+        tuple(
+            Rule(
+                name=rule.name,
+                sources=selectors(rule.from_, known_zones),
+                destinations=selectors(rule.to, known_zones),
+                services=matches(rule.service, known_services),
+                action=Action(rule.action),
+                log=rule.log,
+            )
+            for rule in traffic.rules
+        ),
+        Action(traffic.default),
+        inside=own_addresses(user) if user.addresses else None,
+    )
+
+
+def compile_pattern(documents: DocumentSet, pattern: PacketPattern) -> Pattern:
+    """The packets that a proof speaks of; KeyError where a name stands for nothing."""
+    known = zones(documents)
+    return Pattern(
+        selectors(pattern.from_, known),
+        selectors(pattern.to, known),
+        matches(pattern.service, services(documents)),
+        State(pattern.state),
+    )
+
+
+def selectors(names: Iterable[str], known: Mapping[str, Selector]) -> tuple[Selector, ...]:
+    """The zones of these names."""
+    return tuple(known[name] for name in names)
+
+
+def matches(names: Iterable[str], known: Mapping[str, tuple[ServiceMatch, ...]]) -> tuple[ServiceMatch, ...]:
+    """The packets of all these services."""
+    return tuple(match for name in names for match in known[name])

@@ -1,0 +1,85 @@
+"""What the components of the modelled PC measure to, and the launch control policy that an owner makes of it.
+
+`vafw measure` writes these digests into reference values; a provider makes the policy in the TPM from the
+reference values that a plan carries. The sources of VMM and SINIT are read here, from the installed
+package, and handed on as bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import vafw
+from vafw.hw.tpm.nv import LCP_OWNER_INDEX
+from vafw.hw.tpm.tpm import Tpm
+from vafw.hw.txt import model_key
+from vafw.hw.txt.acm import SigningKey, build_sinit, coverage_digest
+from vafw.hw.txt.lcp import POLICY_SIZE, Policy, PolicyData, policy_for
+from vafw.provider.model.image import Image
+from vafw.vmm.archive import pack
+from vafw.vmm.image import build_image, image_hash
+
+MODEL_KEY: Final = SigningKey(model_key.MODULUS, model_key.PRIVATE_EXPONENT)
+"""Signs the model's SINIT; the modelled chipset holds its hash."""
+VMM_PARTS: Final = ("vmm", "hw", "tcg", "address.py", "register.py")
+"""Parts of the package that the VMM's image holds."""
+SINIT_PARTS: Final = ("hw/txt/sinit.py", "hw/txt/lcp.py", "hw/txt/mle.py", "hw/txt/heap.py")
+"""Parts of the package that are the SINIT module's code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurements:
+    """Digests of everything that a verifier holds against reference values; SHA-256, 32 bytes each."""
+
+    sinit: bytes
+    """The SINIT module's signed coverage."""
+    vmm: bytes
+    """The MLE hash."""
+    images: Mapping[str, bytes]
+    """By image name."""
+
+
+def read_sources(parts: Iterable[str]) -> dict[str, bytes]:
+    """The Python files of these parts of the installed package, by name relative to it."""
+    root = Path(vafw.__file__).parent
+    files: dict[str, bytes] = {}
+    for part in parts:
+        place = root / part
+        for path in sorted(place.rglob("*.py")) if place.is_dir() else (place,):
+            files[path.relative_to(root).as_posix()] = path.read_bytes()
+    return files
+
+
+def vmm_image(command_line: str = "") -> bytes:
+    """The image of this vafw's VMM."""
+    return build_image(read_sources(VMM_PARTS), command_line)
+
+
+def sinit_module() -> bytes:
+    """The SINIT module of this vafw, signed with the model's key."""
+    return build_sinit(pack(read_sources(SINIT_PARTS)), MODEL_KEY)
+
+
+def measure(sinit: bytes, vmm: bytes, images: Iterable[Image]) -> Measurements:
+    """What these components measure to."""
+    return Measurements(coverage_digest(sinit), image_hash(vmm), {each.name: each.digest for each in images})
+
+
+def measure_installed(images: Iterable[Image]) -> Measurements:
+    """What this vafw's own VMM and SINIT, and these images, measure to."""
+    return measure(sinit_module(), vmm_image(), images)
+
+
+def owner_policy(mle_hashes: Sequence[bytes]) -> tuple[Policy, PolicyData]:
+    """The policy for the TPM and the policy data for memory that accept exactly these VMMs."""
+    return policy_for(mle_hashes)
+
+
+def provision(tpm: Tpm, policy: Policy) -> None:
+    """Take ownership: write the policy into the TPM's NV storage and lock it for ever."""
+    tpm.nv_define(LCP_OWNER_INDEX, POLICY_SIZE)
+    tpm.nv_write(LCP_OWNER_INDEX, policy.encode())
+    tpm.nv_lock(LCP_OWNER_INDEX)

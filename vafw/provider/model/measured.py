@@ -1,0 +1,147 @@
+"""The trust half of the modelled PC: from power-on through the measured launch to evidence.
+
+    power_on ─▶ BIOS ACM ─▶ loader ─▶ GETSEC[SENTER] ─▶ SINIT ─▶ VMM extends plan, documents and images ─▶ quotes
+
+The plan lies in modelled memory, where the VMM measured it; `staged_plan_digest` measures that memory again, so that a
+plan altered in between is seen. A launch that is refused leaves a machine that answers for itself all the same: PCR 17
+all ones, and the reason in TXT.ERRORCODE.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, final
+
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+
+from vafw.address import Hpa
+from vafw.attest.evidence import Evidence, LaunchError, RootOfTrust
+from vafw.hw.memory import PhysicalMemory
+from vafw.hw.tpm.tpm import Tpm
+from vafw.hw.txt import bios_acm
+from vafw.hw.txt.chipset import Chipset
+from vafw.hw.txt.outcome import LaunchOutcome, LaunchStep
+from vafw.hw.txt.platform import SmxProcessor, TxtPlatform
+from vafw.plan.plan import Plan, canonical_json
+from vafw.provider.model import loader, measure
+from vafw.provider.model.image import Image
+from vafw.provider.model.tamper import TamperPlan
+from vafw.tcg.algorithms import SHA1, SHA256, digest
+from vafw.tcg.eventlog import Event, encode_event
+from vafw.tcg.events import EventType
+from vafw.tcg.selection import LAUNCH_SELECTION
+from vafw.tcg.wire import FormatError
+
+VMM_PCR: Final = 19
+"""Where the VMM extends what it is about to run."""
+VMM_LOCALITY: Final = 2
+STAGED_PLAN: Final = Hpa(8 * 1024 * 1024)
+"""Where the plan lies in memory, as canonical JSON."""
+BANKS: Final = (SHA256, SHA1)
+
+
+@final
+class MeasuredMachine:
+    """Memory, chipset, TPM and processors of one PC, and what was measured into them."""
+
+    def __init__(self, plan: Plan, memory: PhysicalMemory, random: Callable[[int], bytes], unit: Hpa | None) -> None:
+        """`unit` is where the remapping unit's registers lie; `random(n)` gives n random bytes."""
+        self._plan = plan
+        self._memory = memory
+        self._tpm = Tpm(BANKS, random)
+        processors = [SmxProcessor(number) for number in range(plan.machine.vcpus)]
+        chipset = Chipset(memory, measure.MODEL_KEY.public_key_hash)
+        self._platform = TxtPlatform(memory, chipset, self._tpm, processors, unit)
+        policy, self._policy_data = measure.owner_policy([value.digest for value in plan.reference.vmm])
+        self._policy = policy
+        self._outcome: LaunchOutcome | None = None
+        self._staged_bytes = 0
+        self._provisioned = False
+
+    @property
+    def attestation_key(self) -> EllipticCurvePublicKey:
+        """The public attestation key, as whoever enrolled this machine knows it."""
+        return self._tpm.ak_public
+
+    @property
+    def dma_guard(self) -> Chipset:
+        """What keeps devices out of the DPR and the protected memory regions, whatever their tables say."""
+        return self._platform.chipset
+
+    def power_on(self) -> tuple[LaunchStep, ...]:
+        """Power on and run the BIOS ACM."""
+        self._tpm.power_cycle()
+        self._tpm.startup()
+        if not self._provisioned:
+            measure.provision(self._tpm, self._policy)
+            self._provisioned = True
+        self._platform.chipset.power_cycle()
+        return bios_acm.run(self._platform)
+
+    def launch(self, tamper: TamperPlan | None) -> LaunchOutcome:
+        """Load and launch the VMM."""
+        files = loader.LaunchFiles(measure.sinit_module(), measure.vmm_image(), self._policy_data.encode())
+        self._outcome = loader.launch(self._platform, files, tamper.at_launch if tamper else None)
+        return self._outcome
+
+    def measure_plan(self, images: Iterable[Image], tamper: TamperPlan | None) -> tuple[LaunchStep, ...]:
+        """The VMM stages the plan and extends it, the documents and every image into PCR 19."""
+        staged = canonical_json(self._plan.to_json())
+        self._memory.write(STAGED_PLAN, staged)
+        self._staged_bytes = len(staged)
+        steps = [self._extend(f"vafw plan {self._plan.name}", {each: digest(each, staged) for each in BANKS})]
+        for kind in ("topology", "policy"):
+            sha256 = bytes.fromhex(self._plan.documents[kind])
+            steps.append(self._extend(f"vafw {kind}", {SHA256: sha256, SHA1: digest(SHA1, sha256)}))
+        for image in images:
+            data = {each: digest(each, image.data) for each in BANKS}
+            steps.append(self._extend(f"vafw image {image.name}", data))
+        if tamper and tamper.staged_plan_bit is not None:
+            self._flip_staged(tamper.staged_plan_bit)
+        return tuple(steps)
+
+    def staged_plan_digest(self) -> bytes:
+        """SHA-256 of the plan as it lies in memory now."""
+        return hashlib.sha256(self._memory.read(STAGED_PLAN, self._staged_bytes)).digest()
+
+    def evidence(self, nonce: bytes) -> Evidence:
+        """A quote over PCR 17, 18 and 19 of both banks for `nonce`, and the log from the heap."""
+        quote, signature = self._tpm.quote(nonce, LAUNCH_SELECTION)
+        banks = {bank: {index: self._tpm.read(index, bank) for index in pcrs} for bank, pcrs in LAUNCH_SELECTION.banks}
+        return Evidence(
+            quote,
+            signature,
+            banks.pop(SHA256),
+            self._event_log(),
+            RootOfTrust.MODEL if self._launched else RootOfTrust.NONE,
+            self._launch_error(),
+            banks,
+        )
+
+    @property
+    def _launched(self) -> bool:
+        return self._outcome is not None and self._outcome.launched
+
+    def _event_log(self) -> bytes:
+        try:
+            return loader.event_log(self._platform) if self._launched else b""
+        except FormatError:
+            return b""
+
+    def _launch_error(self) -> LaunchError | None:
+        error = self._outcome.error if self._outcome else None
+        if error is None:
+            return None
+        return LaunchError(error.component, error.reason, error.error_code, error.expected, error.found)
+
+    def _extend(self, label: str, digests: Mapping[int, bytes]) -> LaunchStep:
+        self._tpm.extend(VMM_PCR, digests, VMM_LOCALITY)
+        if self._launched:
+            event = Event(VMM_PCR, EventType.EV_IPL, digests, label.encode())
+            loader.append_event_log(self._platform, encode_event(event))
+        return LaunchStep(f"extend PCR {VMM_PCR}", f"{label}  {digests[SHA256].hex()}")
+
+    def _flip_staged(self, bit: int) -> None:
+        at = Hpa(STAGED_PLAN + bit // 8 % self._staged_bytes)
+        self._memory.write(at, bytes((self._memory.read(at, 1)[0] ^ 1 << bit % 8,)))

@@ -1,0 +1,91 @@
+"""What the supervisor needs of a platform: the protocols that every provider fulfils.
+
+Not the platform itself. `vafw.provider.model` and other providers fulfil these by shape, without importing this module;
+the contract suite holds each of them to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from vafw.attest.evidence import Evidence
+from vafw.attest.result import AttestationResult
+from vafw.machine.capability import Capability
+from vafw.machine.report import Health, IsolationCheck, LaunchStep, PlatformReport
+
+
+class Launcher(Protocol):
+    """Brings a machine from power-off to a measured VMM and lets it be attested."""
+
+    async def launch(self) -> tuple[LaunchStep, ...]:
+        """Power on and launch the VMM; a launch that is refused ends in evidence that says so, not in an exception."""
+        ...
+
+    async def evidence(self, nonce: bytes) -> Evidence:
+        """A quote over the launch's PCRs for `nonce`, with the log."""
+        ...
+
+    def staged_plan_digest(self) -> bytes:
+        """SHA-256 of the plan as the platform holds it now, to be compared with the attested one."""
+        ...
+
+    async def power_off(self) -> None:
+        """Stop whatever runs and switch off; safe to call twice."""
+        ...
+
+
+class Runner(Protocol):
+    """Runs VMs on a launched machine."""
+
+    async def start(self, vm: str) -> Health:
+        """Start one VM, and return what its own probe says once it has booted."""
+        ...
+
+    async def stop(self, vm: str) -> None:
+        """Stop one VM: its links go down, its devices to quarantine, its memory is scrubbed."""
+        ...
+
+    async def check_isolation(self) -> tuple[IsolationCheck, ...]:
+        """Try to reach what must not be reachable."""
+        ...
+
+    async def carry(self) -> None:
+        """Carry traffic until what feeds the machine has ended and the machine is idle."""
+        ...
+
+    def report(self) -> PlatformReport:
+        """What the platform says of itself now."""
+        ...
+
+    def display(self) -> bytes:
+        """The picture on the assigned display, as PNG."""
+        ...
+
+
+class Platform(Launcher, Runner, Protocol):
+    """A provider, whole."""
+
+    @property
+    def capability(self) -> Capability:
+        """What it can do."""
+        ...
+
+
+class Appraiser(Protocol):
+    """The verifier as its relying party sees it."""
+
+    def challenge(self) -> bytes:
+        """A fresh nonce, good for one appraisal."""
+        ...
+
+    def appraise(
+        self,
+        evidence: Evidence,
+        nonce: bytes,
+        expected_plan: bytes,
+        expected_documents: Mapping[str, str],
+        expected_images: tuple[str, ...],
+    ) -> AttestationResult:
+        """Appraise; every path ends in a result."""
+        ...

@@ -1,0 +1,259 @@
+"""The supervisor: launch, attest, gate, then every VM from the wire inwards, each healthy before the next.
+
+One object owns the state of a run; faces send it requests and read snapshots. The order of a start:
+
+    launch ─▶ evidence ─▶ appraisal ─▶ gate ─closed─▶ power off, nothing started
+                                        │open
+                                        ▼
+              first appliance ─healthy─▶ next … ─healthy─▶ user OS ─▶ isolation checks ─▶ traffic
+
+The hard part is what happens when a step fails: whatever was started is stopped in reverse order, and no exception path
+leads past the gate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import final
+
+from vafw.attest.evidence import RootOfTrust
+from vafw.attest.result import AttestationResult
+from vafw.clock import Clock
+from vafw.errors import VafwError
+from vafw.machine.lifecycle import VmEvent, VmPhase, next_phase
+from vafw.machine.report import IsolationCheck, PlatformReport
+from vafw.plan.plan import FailureAction, Plan
+from vafw.supervisor.gate import GateDecision, decide, unavailable
+from vafw.supervisor.platform import Appraiser, Platform
+from vafw.supervisor.snapshot import RunPhase, Snapshot
+from vafw.supervisor.steps import Step, StepState, StepTree
+from vafw.trace import EventKind, Trace
+
+EVIDENCE_TIMEOUT_S = 30.0
+"""How long a platform may take to give evidence; later is as good as never."""
+
+
+class StartFailed(VafwError):
+    """A VM did not become healthy, or an isolation check was not blocked; everything was stopped again."""
+
+
+@final
+class Supervisor:
+    """One run of one plan on one platform."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        platform: Platform,
+        appraiser: Appraiser,
+        *,
+        clock: Clock,
+        trace: Trace,
+        watch: Callable[[Step], None] | None = None,
+    ) -> None:
+        self.plan = plan
+        self.trace = trace
+        self._platform = platform
+        self._appraiser = appraiser
+        self._clock = clock
+        self._steps = StepTree(clock, watch)
+        self._phase = RunPhase.STARTING
+        self._since = clock.wall().isoformat(timespec="seconds")
+        self._vms = {vm.name: VmPhase.DEFINED for vm in plan.vms}
+        self._gate: GateDecision | None = None
+        self._attestation: AttestationResult | None = None
+        self._isolation: tuple[IsolationCheck, ...] = ()
+        self._reason = ""
+        self._last_report: PlatformReport | None = None
+
+    @property
+    def phase(self) -> RunPhase:
+        """Where the run stands."""
+        return self._phase
+
+    def snapshot(self) -> Snapshot:
+        """Everything there is to know now."""
+        return Snapshot(
+            self.plan,
+            self._phase,
+            self._since,
+            self._steps,
+            dict(self._vms),
+            self._gate,
+            self._attestation,
+            self._isolation,
+            self._last_report or self._platform.report(),
+            self._reason,
+        )
+
+    async def start(self) -> None:
+        """Bring the plan up; GateClosed, GateUnavailable or StartFailed where it cannot, and nothing runs then."""
+        async with self._undone_on_failure():
+            await self._open_gate()
+            for vm in self.plan.vms:
+                await self._start_vm(vm.name)
+            await self._check_isolation()
+        self._phase = RunPhase.UP
+
+    async def prove(self) -> None:
+        """Launch, attest and ask the gate, start nothing; GateClosed or GateUnavailable where it stays closed."""
+        async with self._undone_on_failure():
+            await self._open_gate()
+
+    async def carry(self) -> None:
+        """Carry traffic until what feeds the machine has ended."""
+        with self._steps.step("traffic") as step:
+            await self._platform.carry()
+            wire = self._platform.report().wire or {}
+            step.detail = f"{wire.get('frames', 0)} frames"
+
+    async def attest(self) -> AttestationResult:
+        """Attest the running machine once more; on failure act as the launch policy says."""
+        result, nonce = await self._appraise()
+        self._attestation = result
+        decision = self._decide(result, nonce)
+        if not decision.open and self._phase is RunPhase.UP:
+            self._gate = decision
+            await self._act_on_failed_attestation(decision)
+        return result
+
+    async def keep_attested(self) -> None:
+        """Attest on the policy's schedule until cancelled; returns at once where it names none."""
+        while (pause_s := self.plan.launch.re_attest_s) is not None:
+            await self._clock.sleep(pause_s)
+            if self._phase is not RunPhase.UP:
+                return
+            try:
+                await self.attest()
+            except (VafwError, TimeoutError) as error:
+                self._gate = unavailable(f"no attestation could be had: {error}")
+                await self._act_on_failed_attestation(self._gate)
+
+    async def stop(self) -> None:
+        """Stop every VM, the user OS first, and switch the machine off; safe to call twice."""
+        if self._last_report is not None:
+            return
+        for vm in reversed(self.plan.vms):
+            if self._vms[vm.name] not in (VmPhase.DEFINED, VmPhase.STOPPED):
+                await self._stop_vm(vm.name)
+        self._last_report = self._platform.report()
+        await self._platform.power_off()
+        self.trace.record(EventKind.PLATFORM_POWERED_OFF, self.plan.machine.name)
+        if self._phase in (RunPhase.STARTING, RunPhase.UP):
+            self._phase = RunPhase.STOPPED
+
+    def display(self) -> bytes:
+        """The picture on the user's display, as PNG."""
+        return self._platform.display()
+
+    @asynccontextmanager
+    async def _undone_on_failure(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            refused = self._gate is not None and not self._gate.open
+            self._phase = RunPhase.REFUSED if refused else RunPhase.FAILED
+            self._reason = str(error)
+            await self.stop()
+            raise
+
+    async def _open_gate(self) -> None:
+        await self._launch()
+        await self._pass_gate()
+
+    async def _launch(self) -> None:
+        with self._steps.step("launch") as step:
+            done = await self._platform.launch()
+            step.notes.extend((each.name, each.detail) for each in done)
+            step.detail = done[-1].detail if done else ""
+
+    async def _pass_gate(self) -> None:
+        with self._steps.step("attest") as step:
+            self._gate = await self._attest_for_gate(step)
+            if not self._gate.open:
+                step.state = StepState.FAILED
+        with self._steps.step("gate") as step:
+            step.detail = self._gate.reason
+            kind = EventKind.GATE_OPENED if self._gate.open else EventKind.GATE_CLOSED
+            self.trace.record(kind, self.plan.name, **self._gate.to_json())
+            self._gate.require_open()
+
+    async def _attest_for_gate(self, step: Step) -> GateDecision:
+        try:
+            result, nonce = await self._appraise()
+        except (VafwError, TimeoutError) as error:
+            return unavailable(f"no attestation could be had: {error or 'the platform did not answer in time'}")
+        self._attestation = result
+        step.notes.extend((claim.name, f"{claim.tier}: {claim.reason}") for claim in result.claims)
+        affirming = sum(claim.tier.value == "affirming" for claim in result.claims)
+        step.detail = f"{affirming} of {len(result.claims)} claims affirming"
+        return self._decide(result, nonce)
+
+    async def _appraise(self) -> tuple[AttestationResult, bytes]:
+        nonce = self._appraiser.challenge()
+        async with asyncio.timeout(EVIDENCE_TIMEOUT_S):
+            evidence = await self._platform.evidence(nonce)
+        self.trace.record(EventKind.QUOTED, self.plan.machine.name, nonce=nonce.hex())
+        result = self._appraiser.appraise(
+            evidence,
+            nonce,
+            self.plan.digest,
+            {"topology": self.plan.documents["topology"], "policy": self.plan.documents["policy"]},
+            tuple(dict.fromkeys(vm.image.name for vm in self.plan.vms)),
+        )
+        launched = evidence.root_of_trust is not RootOfTrust.NONE
+        self.trace.record(EventKind.APPRAISED, self.plan.machine.name, tier=result.tier.value, launched=launched)
+        return result, nonce
+
+    def _decide(self, result: AttestationResult, nonce: bytes) -> GateDecision:
+        return decide(
+            result,
+            nonce=nonce,
+            plan_digest=self.plan.digest,
+            staged_plan_digest=self._platform.staged_plan_digest(),
+            now=self._clock.wall(),
+        )
+
+    async def _start_vm(self, name: str) -> None:
+        with self._steps.step(f"start {name}") as step:
+            self._move(name, VmEvent.START)
+            health = await self._platform.start(name)
+            self._move(name, VmEvent.BOOTED)
+            step.detail = health.reason
+            if not health.healthy:
+                self._move(name, VmEvent.FAIL)
+                self.trace.record(EventKind.VM_FAILED, name, reason=health.reason)
+                raise StartFailed(f"{name} must become healthy before the next VM starts: {health.reason}")
+            self._move(name, VmEvent.HEALTHY)
+            self.trace.record(EventKind.VM_HEALTHY, name, reason=health.reason)
+
+    async def _stop_vm(self, name: str) -> None:
+        await self._platform.stop(name)
+        self._move(name, VmEvent.STOP)
+
+    async def _check_isolation(self) -> None:
+        with self._steps.step("isolation") as step:
+            self._isolation = await self._platform.check_isolation()
+            open_ways = [each for each in self._isolation if not each.blocked]
+            for each in self._isolation:
+                self.trace.record(EventKind.ISOLATION_CHECKED, each.actor, name=each.name, blocked=each.blocked)
+            step.detail = f"{len(self._isolation) - len(open_ways)} of {len(self._isolation)} attempts blocked"
+            if open_ways:
+                first = open_ways[0]
+                raise StartFailed(f"{first.actor} must not reach {first.target}: {first.name} was not blocked")
+
+    async def _act_on_failed_attestation(self, decision: GateDecision) -> None:
+        self.trace.record(EventKind.GATE_CLOSED, self.plan.name, **decision.to_json())
+        self._reason = decision.reason
+        if self.plan.launch.on_failure is FailureAction.ALERT:
+            return
+        keep = self.plan.vms[:-1] if self.plan.launch.on_failure is FailureAction.QUARANTINE else ()
+        self._phase = RunPhase.QUARANTINED if keep else RunPhase.FAILED
+        for vm in reversed(self.plan.vms):
+            if vm not in keep and self._vms[vm.name] is not VmPhase.STOPPED:
+                await self._stop_vm(vm.name)
+
+    def _move(self, name: str, event: VmEvent) -> None:
+        self._vms[name] = next_phase(self._vms[name], event)
