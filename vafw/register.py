@@ -10,7 +10,7 @@ the class is defined, which is at import. Bits that no field names are reserved:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import ClassVar, final, overload
 
@@ -40,16 +40,14 @@ class Field:
     msb: int
     lsb: int
     access: Access = Access.RW
+    mask: int = field(init=False, repr=False)
+    """The field's bits, in place."""
 
     def __post_init__(self) -> None:
         """Refuse bits in the wrong order."""
         if not 0 <= self.lsb <= self.msb:
             raise ValueError(f"a field must have msb >= lsb >= 0, not [{self.msb}:{self.lsb}]")
-
-    @property
-    def mask(self) -> int:
-        """The field's bits, in place."""
-        return (2 << self.msb) - (1 << self.lsb)
+        object.__setattr__(self, "mask", (2 << self.msb) - (1 << self.lsb))
 
     def get(self, word: int) -> int:
         """The field's value in `word`."""
@@ -86,12 +84,12 @@ class Layout:
             cls.width = width
         cls.fields = {name: value for name, value in vars(cls).items() if isinstance(value, Field)}
         free = 0
-        for name, field in cls.fields.items():
-            if field.lsb < free:
-                raise TypeError(f"{cls.__name__}.{name} must start at bit {free} or above, not at {field.lsb}")
-            if field.msb >= cls.width:
-                raise TypeError(f"{cls.__name__}.{name} must end within {cls.width} bits, not at {field.msb}")
-            free = field.msb + 1
+        for name, bits in cls.fields.items():
+            if bits.lsb < free:
+                raise TypeError(f"{cls.__name__}.{name} must start at bit {free} or above, not at {bits.lsb}")
+            if bits.msb >= cls.width:
+                raise TypeError(f"{cls.__name__}.{name} must end within {cls.width} bits, not at {bits.msb}")
+            free = bits.msb + 1
 
     @classmethod
     def pack(cls, **values: int) -> int:
@@ -105,16 +103,16 @@ class Layout:
     def describe(cls, word: int) -> str:
         """The word and its fields that are not zero, for instance ``Root(0x1001: P CTP=0x1)``."""
         named = (
-            name if field.msb == field.lsb else f"{name}={field.get(word):#x}"
-            for name, field in cls.fields.items()
-            if field.get(word)
+            name if bits.msb == bits.lsb else f"{name}={bits.get(word):#x}"
+            for name, bits in cls.fields.items()
+            if bits.get(word)
         )
         return f"{cls.__name__}({word:#x}: {' '.join(named) or '-'})"
 
     @classmethod
     def mask_of(cls, *kinds: Access) -> int:
         """The bits of all fields with one of these attributes."""
-        return sum(field.mask for field in cls.fields.values() if field.access in kinds)
+        return sum(bits.mask for bits in cls.fields.values() if bits.access in kinds)
 
     @classmethod
     def _named(cls, name: str) -> Field:
@@ -158,8 +156,8 @@ class Register(Layout):
     def hw_set(self, **values: int) -> None:
         """Hardware sets fields, whatever their attributes."""
         for name, value in values.items():
-            field = self._named(name)
-            self.value = self.value & ~field.mask | field.put(value)
+            bits = self._named(name)
+            self.value = self.value & ~bits.mask | bits.put(value)
 
     def reset(self, *, power: bool = False) -> None:
         """Back to the initial value; sticky fields keep theirs unless the power was cut."""

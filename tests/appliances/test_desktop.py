@@ -185,6 +185,14 @@ def test_the_measured_image_runs_as_the_folder_does() -> None:
     assert len(desktop.draw().rgb) == 800 * 600 * 3
 
 
+def test_a_request_of_many_segments_is_pushed_once() -> None:
+    (step,), cable = run({"connect": "www.example.com", "port": 80, "send": "x" * 4_000})
+    sent = [Ether(each)[TCP] for each in cable.log if each[6:12] == USER_MAC and TCP in Ether(each)]
+    pushed = [bool(each.flags.P) for each in sent if len(each.payload)]
+    assert (step["outcome"], step["bytes"]) == ("ok", len(PAGE))
+    assert pushed == [False, False, True]
+
+
 def test_two_runs_send_the_same_frames() -> None:
     script: list[Step] = [{"resolve": "www.example.com"}, {"connect": "www.example.com", "port": 80, "send": GET}]
     assert run(*script)[1].log == run(*script)[1].log
@@ -280,6 +288,29 @@ def test_the_journal_of_another_machine_says_what_came_of_its_deeds() -> None:
     ]
 
 
+def test_an_icmp_error_is_laid_to_the_deed_that_it_quotes() -> None:
+    watcher = create({"mode": "replay"})
+    for port in (123, 443):
+        asked = bytes(to_wire() / IP(src="10.0.0.2", dst="203.0.113.20") / UDP(sport=4000, dport=port) / b"12345678")
+        packet = parse(asked)
+        assert isinstance(packet, Frame)
+        error = build.unreachable(asked, packet)
+        watcher.handle("user", asked, 0.0)
+    watcher.handle("outside", error or b"", 0.0)
+    assert [(each["kind"], each["outcome"]) for each in activity(watcher)] == [
+        ("time", "no answer"),
+        ("web", "refused"),
+    ]
+
+
+def test_the_journal_forgets_the_oldest_first() -> None:
+    watcher = create({"mode": "replay"})
+    for port in range(5_000, 5_600):
+        watcher.handle("user", bytes(to_wire() / IP(src="10.0.0.2", dst="203.0.113.20") / UDP(dport=port)), 0.0)
+    assert [each["subject"] for each in activity(watcher)][-1] == "203.0.113.20 port 5599"
+    assert (len(activity(watcher)), watcher.report()["frames-out"]) == (100, 600)
+
+
 def test_a_caller_that_gets_through_is_noticed() -> None:
     watcher = create({"mode": "replay"})
     watcher.handle(
@@ -359,6 +390,10 @@ def activity(desktop: Host | Passage) -> list[dict[str, Value]]:
 
 def from_wire() -> Ether:
     return Ether(src="52:54:00:bb:00:01", dst="52:54:00:aa:00:01")
+
+
+def to_wire() -> Ether:
+    return Ether(src="52:54:00:aa:00:01", dst="52:54:00:bb:00:01")
 
 
 def only_neighbours(frame: bytes) -> list[bytes]:

@@ -27,7 +27,7 @@ def test_a_result_without_claims_is_no_pass() -> None:
 def test_another_vmm_is_explained_with_event_and_digests_and_what_to_do() -> None:
     result = Desk(launched(vmm=b"evil", images={"firewall": b"evil", "desktop": b"the desktop"})).ask()
     assert explain(result) == (
-        "The VMM is none of those that the reference values accept (vmm).",
+        "vmm: the VMM is none of those that the reference values accept.",
         f"Event #10 PCR 17 MLE_HASH: expected {digest(SHA256, VMM).hex()}, found {digest(SHA256, b'evil').hex()}.",
         "Not accepted either: image firewall.",
         "Put the accepted VMM back, or accept this one with `vafw measure --write` if it is meant.",
@@ -44,7 +44,7 @@ def test_an_image_is_named_in_the_remedy() -> None:
 def test_a_launch_that_was_broken_off_is_explained_by_its_cause() -> None:
     cause = LaunchError("sinit", "the digest is not the signed one", 0xC0000007, "aa", "bb")
     assert explain(Desk(powered_on()).ask(launch_error=cause)) == (
-        "No measured launch took place: the digest is not the signed one (TXT.ERRORCODE 0xc0000007) (sinit).",
+        "sinit: no measured launch took place: the digest is not the signed one (TXT.ERRORCODE 0xc0000007).",
         "Expected aa, found bb.",
         "Put the accepted SINIT module back, or accept this one with `vafw measure --write` if it is meant.",
     )

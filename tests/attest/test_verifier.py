@@ -116,6 +116,12 @@ def test_a_launch_that_was_broken_off_is_refused_with_its_cause() -> None:
     )
 
 
+def test_a_launch_that_was_skipped_has_no_error_code() -> None:
+    cause = LaunchError("launch", "GETSEC[SENTER] was not executed", 0)
+    claim = refusal(Desk(powered_on()).ask(event_log=b"", launch_error=cause))
+    assert claim.reason == "no measured launch took place: GETSEC[SENTER] was not executed"
+
+
 def test_evidence_that_names_no_root_of_trust_is_refused() -> None:
     claim = refusal(Desk(launched()).ask(root_of_trust=RootOfTrust.NONE))
     assert claim.reason == "no measured launch took place: the evidence names no root of trust that began it"

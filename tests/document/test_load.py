@@ -11,10 +11,21 @@ from hypothesis import strategies as st
 
 from vafw.document.appliance import Appliance
 from vafw.document.diagnostic import Diagnostic, DocumentInvalid
-from vafw.document.load import KINDS, load_document, load_topology, read_document, read_listed
+from vafw.document.load import (
+    KINDS,
+    Document,
+    DocumentSet,
+    load_any,
+    load_document,
+    load_topology,
+    read_document,
+    read_listed,
+)
+from vafw.document.model import Head
 from vafw.document.policy import Policy
 from vafw.document.source import Source
 from vafw.document.topology import Topology
+from vafw.document.traffic_script import TrafficScript
 from vafw.errors import ExitCode
 
 ROOT = Path(__file__).parent.parent.parent
@@ -22,7 +33,7 @@ OFFICE = ROOT / "policies" / "office-laptop"
 MANIFESTS = sorted((ROOT / "appliances" / "vafw_appliances").glob("*/appliance.yaml"))
 
 
-def complaints(text: str, model: type[Policy] = Policy) -> list[str]:
+def complaints(text: str, model: type[Head] = Policy) -> list[str]:
     with pytest.raises(DocumentInvalid) as caught:
         read_document(Source.of_text(text), model)
     return [f"{each.span.line}:{each.span.column} {each.code} {each.message}" for each in caught.value.diagnostics]
@@ -68,6 +79,20 @@ def test_a_value_and_its_key_are_found_by_path() -> None:
 
 def test_every_kind_says_its_name() -> None:
     assert [get_args(model.model_fields["kind"].annotation) for model in KINDS.values()] == [(kind,) for kind in KINDS]
+
+
+def test_a_file_of_any_kind_is_read_with_everything_it_names(office: Path) -> None:
+    (office / "reference-values.yaml").write_text(
+        f"vafw: 1\nkind: reference-values\nname: r\nsinit: [{{sha256: {'1a' * 32}}}]\nvmm: [{{sha256: {'2b' * 32}}}]\n"
+    )
+    assert isinstance(load_any(office / "topology.yaml", environment={}), DocumentSet)
+    assert isinstance(load_any(office / "policy.yaml"), Document)
+
+
+def test_a_bad_topology_is_refused_together_with_what_it_names() -> None:
+    with pytest.raises(DocumentInvalid) as caught:
+        load_any(ROOT / "tests" / "documents_bad" / "55-three-errors-in-three-files" / "topology.yaml")
+    assert len(caught.value.diagnostics) == 3
 
 
 def test_a_missing_topology_is_refused(tmp_path: Path) -> None:
@@ -135,6 +160,20 @@ POLICY = "vafw: 1\nkind: policy\nname: p\ntraffic:\n  default: drop\n"
         ),
         ("management: {signatures: 1.5}\n", "6:26 VAFW-D005 signatures must be a whole number, not the number 1.5"),
         ("launch: {require: NO}\n", "6:19 VAFW-D006 require must be 'measured', not the text 'NO'"),
+        (
+            '  zones: {a: ["::ffff:10.0.0.0/104"]}\n',
+            "6:15 VAFW-D011 entry 1 of a must be a range of addresses, such as 10.0.0.0/8 or fc00::/7, "
+            "not '::ffff:10.0.0.0/104'",
+        ),
+        (
+            '  zones: {a: ["fe80::%eth0/64"]}\n',
+            "6:15 VAFW-D011 entry 1 of a must be a range of addresses, such as 10.0.0.0/8 or fc00::/7, "
+            "not 'fe80::%eth0/64'",
+        ),
+        (
+            "  rules:\n    - {name: a, action: drop, from: []}\n",
+            "7:31 VAFW-D020 from must have at least one entry",
+        ),
         ("launch:\n", "6:1 VAFW-D005 launch must be a mapping, not nothing"),
     ],
 )
@@ -145,6 +184,29 @@ def test_a_difference_from_the_model_is_said_at_its_place(text: str, expected: s
 def test_a_name_of_five_thousand_characters_is_cut_in_the_message() -> None:
     (message,) = complaints(POLICY.replace("name: p", f"name: {'a' * 5000}"))
     assert len(message) < 250
+
+
+def test_the_program_of_an_appliance_lies_in_its_folder() -> None:
+    text = "vafw: 1\nkind: appliance\nname: a\nsummary: s\nprogram: ../evil.py\n"
+    assert complaints(text, Appliance) == [
+        "5:10 VAFW-D008 program must be the name of a file in this folder, such as guest.py, not '../evil.py'"
+    ]
+
+
+def test_a_setting_that_json_cannot_carry_is_refused() -> None:
+    text = "vafw: 1\nkind: appliance\nname: a\nsummary: s\nconfig:\n  x: {type: integer, summary: s, default: [.inf]}\n"
+    assert complaints(text, Appliance) == [
+        "6:34 VAFW-D007 default must have finite numbers only, for JSON has no others"
+    ]
+
+
+def test_a_step_of_a_traffic_script_does_one_thing() -> None:
+    text = "vafw: 1\nkind: traffic-script\nname: s\nsteps:\n  - {ping: a, resolve: b}\n  - {connect: c}\n"
+    assert complaints(text, TrafficScript) == [
+        "5:5 VAFW-D016 entry 1 of steps must have exactly one of the keys resolve, connect and ping, "
+        "not resolve and ping",
+        "6:5 VAFW-D016 entry 2 of steps must have the keys connect and port together, or neither",
+    ]
 
 
 def test_a_bad_key_and_a_missing_key_are_both_said() -> None:

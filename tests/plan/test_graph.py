@@ -16,8 +16,8 @@ from vafw.machine.capability import Capability
 from vafw.plan.compile import compile_plan
 from vafw.plan.graph import GraphFormat, render
 from vafw.plan.graph.ascii import ascii_graph
-from vafw.plan.graph.outline import size
 from vafw.plan.plan import Plan
+from vafw.plan.quantity import size
 
 GOLDEN = Path(__file__).parent / "golden"
 DESK = Path(__file__).parent / "desk"
@@ -28,7 +28,7 @@ def plan(name: str) -> Plan:
     return compile_plan(load_topology(TOPOLOGIES[name], environment={}), ~Capability(0))
 
 
-@pytest.mark.parametrize(("name", "form"), product(TOPOLOGIES, GraphFormat))
+@pytest.mark.parametrize(("name", "form"), tuple(product(TOPOLOGIES, GraphFormat)))
 def test_a_plan_is_drawn_the_same_to_the_byte(name: str, form: GraphFormat) -> None:
     assert render(plan(name), form) == (GOLDEN / f"{name}.{form}").read_text()
 

@@ -24,8 +24,7 @@ def test_only_hash_start_loads_and_only_two_types_do_nothing() -> None:
     assert {each for each in range(0x500) if replay_of(each) is Replay.NOTHING} == {0x3, 0x401}
 
 
-def test_hash_start_of_a_real_machine_gives_the_digest_that_it_logged() -> None:
-    """The formula H(0...0 || H(data)), in the SHA-1 form in which a public log shows it."""
+def test_the_hash_sequence_value_is_the_one_that_swtpm_gives() -> None:
     data = b"SINIT-AND-MLE"
     assert hash_sequence_value(SHA1, data).hex() == "2e781eedcc9c46564b982c01232ca3256f358d84"
 

@@ -55,7 +55,7 @@ def routable(packet: Decision) -> bool:
 def differences(router: KernelRouter, engine: Engine, traffic: Iterable[tuple[str, bytes]]) -> tuple[int, list[str]]:
     """How many frames were compared, and a line about each on which kernel and engine disagree."""
     compared, found = 0, []
-    whole: dict[tuple[int, ...], list[bool]] = {}
+    whole: dict[tuple[int, ...], tuple[bool, bool, bool]] = {}
     for number, (side, frame) in enumerate(traffic):
         decision = engine.decide(frame, side, monotonic())
         if not routable(decision):
@@ -66,17 +66,16 @@ def differences(router: KernelRouter, engine: Engine, traffic: Iterable[tuple[st
         compared += 1
         if isinstance(packet, Frame) and packet.is_fragment:
             key = (packet.source, packet.destination, packet.fragment_id, packet.protocol)
-            ours, theirs = whole.setdefault(key, [True, False])
-            whole[key] = [ours and passes, theirs or any(_same_datagram(each, packet) for each in seen)]
+            ours, theirs, _ = whole.setdefault(key, (True, False, False))
+            came = any(_same_datagram(each, packet) for each in seen)
+            whole[key] = (ours and passes, theirs or came, not packet.more_fragments)
             continue
         kernel_passes = any(is_forwarded(each, frame[14:]) for each in seen)
         if passes != kernel_passes:
             found.append(
                 f"{number}: kernel {kernel_passes}, engine {decision} from {side}: {frame.hex()} SEEN {[s.hex() for s in seen]}"
             )
-    found += [
-        f"datagram {key}: engine {ours}, kernel {theirs}" for key, (ours, theirs) in whole.items() if ours != theirs
-    ]
+    found += [f"datagram {key}: {each}" for key, each in whole.items() if each[2] and each[0] != each[1]]
     return compared, found
 
 

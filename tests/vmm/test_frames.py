@@ -99,3 +99,16 @@ def test_an_odd_alignment_is_refused() -> None:
     message = r"^an allocation must be of 1 or more frames at a power of two >= 4096, not 1 at 12288$"
     with pytest.raises(ValueError, match=message):
         FrameAllocator(START, 8 * PAGE_SIZE).allocate(align=0x3000)
+
+
+def test_withheld_memory_is_never_handed_out() -> None:
+    allocator = FrameAllocator(START, 8 * PAGE_SIZE)
+    allocator.withhold(Hpa(START + PAGE_SIZE + 5), PAGE_SIZE)
+    assert [allocator.allocate() for _ in range(6)] == [START + n * PAGE_SIZE for n in (0, 3, 4, 5, 6, 7)]
+
+
+def test_withholding_what_is_taken_is_refused() -> None:
+    allocator = FrameAllocator(START, 8 * PAGE_SIZE)
+    hpa = allocator.allocate()
+    with pytest.raises(ValueError, match=r"^0x1000 bytes at 0x100000 must be free to be withheld$"):
+        allocator.withhold(hpa, PAGE_SIZE)

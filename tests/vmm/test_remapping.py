@@ -200,12 +200,27 @@ def test_a_mapping_that_runs_out_of_frames_maps_nothing() -> None:
 
 def test_a_domain_id_comes_back_only_after_everything_was_forgotten(machine: Machine) -> None:
     driver = machine.driver
-    ids = []
-    for _ in range((1 << 16) - 1):
+    driver.attach(NIC, driver.create_domain())
+    driver.detach(NIC)
+    ids = [1]
+    driver.destroy_domain(1)
+    for _ in range((1 << 16) - 2):
         ids.append(driver.create_domain())
         driver.destroy_domain(ids[-1])
     assert ids == list(range(1, 1 << 16))
+    machine.memory.write(_context_entry(machine, NIC), (9 << 72 | 1 << 64 | 0b1001).to_bytes(16, "little"))
+    assert machine.ask(0x5000) == 0x5000
+    machine.memory.write(_context_entry(machine, NIC), bytes(16))
+    assert machine.ask(0x5000) == 0x5000
     assert driver.create_domain() in ids
+    assert machine.ask(0x5000) == -FaultReason.CONTEXT_NOT_PRESENT
+
+
+def _context_entry(machine: Machine, bdf: Bdf) -> Hpa:
+    """Where the unit looks, found from its own root table address."""
+    root = machine.memory.read_u64(Hpa(UNIT + 0x20))
+    table = machine.memory.read_u64(Hpa(root + bdf.bus * 16)) & ~1
+    return Hpa(table + bdf.devfn * 16)
 
 
 def test_a_domain_that_ended_gives_its_frames_back(machine: Machine) -> None:

@@ -35,7 +35,7 @@ class Acceptance:
         return components.get(event.event_type)
 
     def measurements(self, component: str) -> tuple[bytes, ...]:
-        """The accepted SHA-256 measurements of a component, best none at all."""
+        """The accepted SHA-256 measurements of a component; none accepts nothing."""
         if component.startswith("image "):
             return _digests(self.reference.images.get(component.removeprefix("image "), ()))
         if component in ("sinit", "vmm"):

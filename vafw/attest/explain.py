@@ -38,8 +38,7 @@ def explain(result: AttestationResult) -> tuple[str, ...]:
 
 
 def _what(failed: Claim) -> str:
-    reason = failed.reason[:1].upper() + failed.reason[1:]
-    return f"{reason} ({failed.component or failed.name})."
+    return f"{failed.component or failed.name}: {failed.reason}."
 
 
 def _where(failed: Claim) -> str:

@@ -102,7 +102,8 @@ def appraise_launch(evidence: Evidence) -> Claim:
         root = evidence.root_of_trust.value
         return affirmed(name, f"a hash sequence at locality 4 began the launch ({root})", component="launch")
     if error is not None:
-        reason = f"no measured launch took place: {error.reason} (TXT.ERRORCODE {error.error_code:#010x})"
+        code = f" (TXT.ERRORCODE {error.error_code:#010x})" if error.error_code else ""
+        reason = f"no measured launch took place: {error.reason}{code}"
         return refused(name, reason, component=error.component, expected=error.expected, found=error.found)
     reason = "no measured launch took place: PCR 17 is all ones, as it is from power on until a launch"
     if evidence.pcrs[17] != _ONES:

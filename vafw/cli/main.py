@@ -24,7 +24,6 @@ VERBS: Final = {
     "down": "stop a running topology",
     "attest": "attest a running topology anew, or explain the attestation of a fresh launch",
     "measure": "compute the reference values of a topology's components",
-    "policy": "ask a policy: explain a packet, run the proofs, print the nftables ruleset",
     "graph": "draw a topology: mermaid, dot, svg or ascii",
     "capture": "save the user's screen as PNG",
     "logs": "print the events of a run",
@@ -95,3 +94,5 @@ def run(arguments: list[str]) -> int:
         return output.interrupted()
     except BrokenPipeError:
         return output.closed_pipe()
+    except Exception as error:  # a fault of this program: said as such, in the form that was asked for
+        return output.fault(error)

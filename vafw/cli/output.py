@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, final
@@ -73,6 +74,12 @@ class Output:
             return self.result(None, ExitCode.USAGE, [{"severity": "error", "message": error.format_message()}])
         error.show(sys.stderr)
         return int(ExitCode.USAGE)
+
+    def fault(self, error: Exception) -> int:
+        """Print a fault of vafw itself, with its traceback."""
+        traceback.print_exception(error)
+        message = f"this is a fault of vafw, please report it: {type(error).__name__}: {error}"
+        return self.failure(VafwError(message))
 
     def interrupted(self) -> int:
         """Say that the run was interrupted."""

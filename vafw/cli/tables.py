@@ -23,24 +23,28 @@ _MARKS: Final = {
     "up": ("●", "green"),
     "refused": ("✗", "red"),
     "quarantined": ("!", "yellow"),
+    "accept": ("→", "green"),
+    "drop": ("✗", "red"),
+    "reject": ("✗", "red"),
     "passed": ("→", "green"),
     "answered": ("↩", "cyan"),
     "dropped": ("✗", "red"),
     "rejected": ("✗", "red"),
 }
 
+_NUMERIC: Final = {"memory", "vcpus", "exits", "packets", "bytes", "frames in", "frames out", "undelivered", "count"}
+_WIDTH_ELSEWHERE: Final = 130
+"""Columns where standard output is no terminal."""
+_FLOWS_SHOWN: Final = 20
+
 Json = Mapping[str, Any]
 
 
 def print_snapshot(snapshot: Json, *, attestation_only: bool = False) -> None:
     """Print every table that the snapshot has something for, on standard output."""
-    console = Console(highlight=False, soft_wrap=not _is_terminal())
+    console = Console(highlight=False, width=None if Console().is_terminal else _WIDTH_ELSEWHERE)
     for part in _attestation(snapshot) if attestation_only else _parts(snapshot):
         console.print(part)
-
-
-def _is_terminal() -> bool:
-    return Console().is_terminal
 
 
 def _parts(snapshot: Json) -> Iterable[RenderableType]:
@@ -73,9 +77,6 @@ def _table(title: str, *columns: str) -> Table:
         numeric = column in _NUMERIC
         table.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
     return table
-
-
-_NUMERIC: Final = {"memory", "vcpus", "exits", "packets", "bytes", "frames in", "frames out", "undelivered", "count"}
 
 
 def _attestation(snapshot: Json) -> Iterable[RenderableType]:
@@ -136,12 +137,11 @@ def _traffic(snapshot: Json) -> Iterable[RenderableType]:
 
 
 def _rules(vm: Json) -> Iterable[RenderableType]:
-    rules = vm["appliance"].get("rules")
+    rules = {name: count for name, count in vm["appliance"].get("rules", {}).items() if count["packets"]}
     if rules:
-        table = _table(f"{vm['name']}: decided by", "rule", "outcome", "packets", "bytes")
-        for rule in rules:
-            if rule["packets"]:
-                table.add_row(rule["rule"], word(rule["outcome"]), str(rule["packets"]), f"{rule['bytes']:,}")
+        table = _table(f"{vm['name']}: what decided", "rule", "outcome", "packets", "bytes")
+        for name, count in rules.items():
+            table.add_row(name, word(count.get("outcome", "")), f"{count['packets']:,}", f"{count['bytes']:,}")
         yield table
 
 
@@ -151,16 +151,23 @@ def _flows(vm: Json) -> Iterable[RenderableType]:
         shown = sorted(flows, key=lambda flow: -flow["packets"])[:_FLOWS_SHOWN]
         table = _table(f"{vm['name']}: busiest {len(shown)} of {len(flows)} flows", "flow", "outcome", "rule", "packets")
         for flow in shown:
-            table.add_row(flow["flow"], word(flow["outcome"]), flow["rule"], str(flow["packets"]))
+            table.add_row(_flow(flow), word(flow["outcome"]), flow["rule"], str(flow["packets"]))
         yield table
 
 
-_FLOWS_SHOWN: Final = 20
+def _flow(flow: Json) -> str:
+    ends = [f"{flow[end]} {flow[f'{end}-port']}" if f"{end}-port" in flow else flow[end] for end in ("source", "destination")]
+    return f"{flow['protocol']} {' -> '.join(ends)}"
 
 
 def _isolation(snapshot: Json) -> RenderableType:
-    table = _table("Isolation, tried on the running machine", "attempt", "by", "on", "result", "evidence")
+    """One row for each kind of attempt by each actor; a way that was open has a row of its own."""
+    table = _table("Isolation, tried on the running machine", "attempt", "by", "on", "result", "for instance")
+    groups: dict[tuple[str, str, bool], list[Json]] = {}
     for each in snapshot["isolation"]:
-        result = Text("✓ blocked", "green") if each["blocked"] else Text("✗ NOT BLOCKED", "bold red")
-        table.add_row(each["name"], each["actor"], each["target"], result, each["evidence"])
+        groups.setdefault((each["actor"], each["name"], each["blocked"]), []).append(each)
+    for (actor, name, blocked), attempts in groups.items():
+        result = Text(f"✓ {len(attempts)} blocked", "green") if blocked else Text("✗ NOT BLOCKED", "bold red")
+        targets = attempts[0]["target"] if len(attempts) == 1 else f"{len(attempts)} targets"
+        table.add_row(name, actor, targets, result, attempts[0]["evidence"])
     return table

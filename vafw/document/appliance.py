@@ -6,7 +6,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from vafw.document.model import DocumentModel, Head, Name, Size, as_json
+from vafw.document.model import DocumentModel, Head, Name, Size, as_json, text_of_form
+
+FileName = Annotated[
+    str,
+    *text_of_form(
+        r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}", "VAFW-D008", "must be the name of a file in this folder, such as guest.py"
+    ),
+]
+"""A file of the appliance's own folder."""
 
 
 class ConfigOption(DocumentModel):
@@ -29,7 +37,7 @@ class Appliance(Head):
     """What it is for, in one sentence."""
     role: Literal["appliance", "user-os"] = "appliance"
     """Whether it is an appliance in the path or the VM that a person sits at."""
-    program: str = "guest.py"
+    program: FileName = "guest.py"
     """The program that the model platform runs, a file of this folder."""
     ports: tuple[Name, ...] = ("outside", "inside")
     """Its network ports: ``outside`` faces the wire, ``inside`` the user."""

@@ -104,16 +104,19 @@ def load_topology(path: Path, *, measuring: bool = False, environment: Mapping[s
     """
     reader = _Reader(path.parent)
     source = reader.source(path)
-    tree = reader.tree(source) if source else None
-    topology = reader.fitting(source, tree, Topology) if source else None
-    machine = reader.named(tree, "machine", Machine)
-    policy = reader.named(tree, "policy", Policy)
-    reference = reader.named(tree, "reference-values", ReferenceValuesDocument, optional=measuring)
-    known = catalog.appliances(path.parent, environment)
-    manifests = reader.manifests(topology, known) if topology else {}
-    if reader.found or topology is None or machine is None or policy is None:
+    if source is None:
         raise reader.refusal()
-    return DocumentSet(topology, machine, policy, reference, manifests, known, path.parent)
+    return reader.everything(source, reader.tree(source), measuring=measuring, environment=environment)
+
+
+def load_any(path: Path, *, environment: Mapping[str, str] | None = None) -> DocumentSet | Document[Head]:
+    """Read a topology with everything it names, or one document of another kind, whichever the file is."""
+    reader = _Reader(path.parent)
+    source = reader.source(path)
+    tree = reader.tree(source) if source else None
+    if source and _word(tree, "kind") == "topology":
+        return reader.everything(source, tree, environment=environment)
+    return _found(reader, reader.fitting(source, tree, Head) if source else None)
 
 
 def load_document(path: Path, model: type[Model] = Head) -> Document[Model]:  # type: ignore[assignment]
@@ -163,6 +166,25 @@ class _Reader:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.found: list[Diagnostic] = []
+
+    def everything(
+        self,
+        source: Source,
+        tree: Tree | None,
+        *,
+        measuring: bool = False,
+        environment: Mapping[str, str] | None = None,
+    ) -> DocumentSet:
+        """The topology in a text, with everything it names; raises with all that is wrong in any of the files."""
+        topology = self.fitting(source, tree, Topology)
+        machine = self.named(tree, "machine", Machine)
+        policy = self.named(tree, "policy", Policy)
+        reference = self.named(tree, "reference-values", ReferenceValuesDocument, optional=measuring)
+        known = catalog.appliances(self.folder, environment)
+        manifests = self.manifests(topology, known) if topology else {}
+        if self.found or topology is None or machine is None or policy is None:
+            raise self.refusal()
+        return DocumentSet(topology, machine, policy, reference, manifests, known, self.folder)
 
     def file(self, path: Path, model: type[Model]) -> Document[Model] | None:
         """The document in the file that a person named; None where something is wrong."""

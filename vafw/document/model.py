@@ -9,6 +9,7 @@ A value type refuses with `refusal`: the code of the diagnostic, the end of the 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_address, ip_interface, ip_network
@@ -18,6 +19,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 from pydantic_core import PydanticCustomError
 
 FORMAT_VERSION: Final = 1
+
+Addresses = TypeVar("Addresses")
 
 _SIZE = re.compile(r"([0-9]{1,12}) ?(KiB|MiB|GiB|TiB)")
 _SIZE_UNITS: Final = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
@@ -62,7 +65,7 @@ def parse_network(value: object) -> IPv4Network | IPv6Network:
     if not isinstance(value, str):
         raise refusal("VAFW-D011", wanted)
     try:
-        return ip_network(value)
+        return _ordinary(ip_network(value))
     except ValueError as error:
         raise refusal("VAFW-D011", *_network_problem(value, wanted)) from error
 
@@ -75,7 +78,7 @@ def parse_interface(value: object) -> IPv4Interface | IPv6Interface:
     if not isinstance(value, str):
         raise refusal("VAFW-D011", wanted)
     try:
-        found = ip_interface(value)
+        found = _ordinary(ip_interface(value))
     except ValueError as error:
         raise refusal("VAFW-D011", wanted) from error
     if "/" not in value:
@@ -88,8 +91,8 @@ def parse_interface(value: object) -> IPv4Interface | IPv6Interface:
 def parse_address(value: object) -> str:
     """Read ``10.0.0.1`` or ``2001:db8::1`` and give it in its usual form."""
     try:
-        if isinstance(value, str) and "%" not in value:
-            return str(ip_address(value))
+        if isinstance(value, str):
+            return str(_ordinary(ip_address(value)))
     except ValueError:
         pass
     raise refusal("VAFW-D011", f"must be an IP address, such as 10.0.0.1 or 2001:db8::1, not {written(value)}")
@@ -110,6 +113,8 @@ def as_json(value: object) -> object:
         return {key: as_json(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [as_json(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise refusal("VAFW-D007", "must have finite numbers only, for JSON has no others")
     return value
 
 
@@ -145,9 +150,16 @@ def written(value: object) -> str:
     return ascii(text) if isinstance(value, str) else f"the number {text}"
 
 
+def _ordinary(found: Addresses) -> Addresses:
+    """Refuse what means another thing to each program: IPv6 with a zone id, and IPv6 that stands for IPv4."""
+    if "%" in str(found) or str(found).startswith("::ffff:"):
+        raise ValueError("zone ids and IPv4-mapped addresses are not taken")
+    return found
+
+
 def _network_problem(value: str, wanted: str) -> tuple[str, str | None]:
     try:
-        meant = ip_network(value, strict=False)
+        meant = _ordinary(ip_network(value, strict=False))
     except ValueError:
         return wanted, None
     return (
@@ -235,8 +247,10 @@ def exactly_one(*fields: str) -> Callable[[Model], Model]:
     def check(model: Model) -> Model:
         given = [name for name in fields if getattr(model, name) is not None]
         if len(given) != 1:
-            found = "none" if not given else "both"
-            raise refusal("VAFW-D016", f"must have exactly one of the keys {' and '.join(fields)}, not {found}")
+            wanted = f"{', '.join(fields[:-1])} and {fields[-1]}"
+            raise refusal(
+                "VAFW-D016", f"must have exactly one of the keys {wanted}, not {' and '.join(given) or 'none'}"
+            )
         return model
 
     return check

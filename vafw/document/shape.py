@@ -124,12 +124,14 @@ def _fields(owner: type[BaseModel] | None) -> dict[str, FieldInfo]:
     return {} if owner is None else {str(field.alias): field for field in owner.model_fields.values()}
 
 
-def _explained(missing: _Difference, all_differences: list[_Difference]) -> bool:
-    """Whether a key is missing only because it stands there misspelt, which another diagnostic says."""
-    if missing.kind != "missing" or not missing.rest:
+def _explained(found: _Difference, all_differences: list[_Difference]) -> bool:
+    """Whether another diagnostic says it: a key is missing because it is misspelt, entries because they are bad."""
+    if found.kind == "too_short" and isinstance(found.node, SequenceNode):
+        return len(found.node.items) >= int(found.about["min_length"])
+    if found.kind != "missing" or not found.rest:
         return False
-    strangers = [each for each in all_differences if each.kind == "extra_forbidden" and each.path[:-1] == missing.path]
-    return any(nearest(str(each.path[-1]), _fields(missing.owner)) == missing.rest[0] for each in strangers)
+    strangers = [each for each in all_differences if each.kind == "extra_forbidden" and each.path[:-1] == found.path]
+    return any(nearest(str(each.path[-1]), _fields(found.owner)) == found.rest[0] for each in strangers)
 
 
 def _refusal(found: _Difference) -> Diagnostic:
@@ -215,15 +217,20 @@ def _out_of_range(found: _Difference) -> Diagnostic:
 
 def _wrong_count(found: _Difference) -> Diagnostic:
     count = found.about.get("actual_length", len(found.node.items) if isinstance(found.node, SequenceNode) else 0)
-    wanted = found.about.get("max_length", found.about.get("min_length", ""))
-    return Diagnostic("VAFW-D020", f"{found.subject} must have {wanted} entries, not {count}", _first_line(found))
+    bounds = {"max_length": "at most", "min_length": "at least"}
+    wanted = next((f"{words} {found.about[bound]}" for bound, words in bounds.items() if bound in found.about), "other")
+    return Diagnostic("VAFW-D020", f"{found.subject} must have {wanted} entries, and has {count}", _first_line(found))
 
 
 def _other(found: _Difference) -> Diagnostic:
     """Anything that has no sentence of its own yet: pydantic's, which is correct if not kind."""
     if found.kind == "missing" and isinstance(found.node, SequenceNode):
         return Diagnostic("VAFW-D020", f"{found.subject} must have another entry", _first_line(found))
-    return Diagnostic("VAFW-D005", f"{found.subject} is not right: {found.about['message']}", _first_line(found))
+    return Diagnostic("VAFW-D005", f"{found.subject} is not right: {_plain_sentence(found)}", _first_line(found))
+
+
+def _plain_sentence(found: _Difference) -> str:
+    return str(found.about["message"]).removeprefix("Value error, ")
 
 
 _RANGE: Final = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")

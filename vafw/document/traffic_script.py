@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from vafw.document.model import DocumentModel, Head
+from vafw.document.model import DocumentModel, Head, exactly_one, one_required, refusal
 
 
 class Step(DocumentModel):
@@ -25,16 +25,14 @@ class Step(DocumentModel):
     expect: str = ""
     """Text that the answer must hold for the step to count as done."""
 
+    model_config = one_required("resolve", "connect", "ping")
+    _either = model_validator(mode="after")(exactly_one("resolve", "connect", "ping"))
+
     @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        """Refuse a step that does nothing, or two things."""
-        named = [name for name in ("resolve", "connect", "ping") if getattr(self, name) is not None]
-        if len(named) != 1:
-            raise ValueError(
-                f"a step must have exactly one of resolve, connect and ping, not {' and '.join(named) or 'none'}"
-            )
+    def _port_with_connect(self) -> Self:
+        """Refuse a connection to no port, and a port of nothing."""
         if (self.connect is None) != (self.port is None):
-            raise ValueError("port must be given with connect, and only with it")
+            raise refusal("VAFW-D016", "must have the keys connect and port together, or neither")
         return self
 
 

@@ -3,7 +3,8 @@
 The parser is libyaml's, taken event by event; what the events mean is decided here, and strictly:
 
 - one document; keys are text and unique; the core schema of YAML 1.2 gives values (`scalar`); no tags but its own;
-- an alias stands for a finished node: an alias inside its own anchor is refused, so there are no cycles;
+- an alias is the finished node that it stands for, with that node's place; inside its own anchor it is refused, so
+  there are no cycles;
 - `NODE_LIMIT` bounds the tree *with aliases written out* and `DEPTH_LIMIT` its depth. Both are known from the sizes of
   finished nodes while parsing, before anything walks the tree: nine lines of nine aliases each are refused in no time.
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias
 
 import yaml
 
@@ -187,7 +188,7 @@ class _Builder:
                 hint="put it in a file of its own",
             )
 
-    def _give_up(self, code: str, message: str, event: Any, label: str = "", **more: Any) -> None:
+    def _give_up(self, code: str, message: str, event: Any, label: str = "", **more: Any) -> NoReturn:
         self.complain(code, message, self._span(event), label, **more)
         self.root = None
         raise _Hopeless
@@ -281,7 +282,6 @@ class _Builder:
         target = self._anchors.get(name)
         if target is None:
             self._give_up("VAFW-Y001", f"the alias *{name} must name an anchor that stands before it", event)
-        assert target is not None
         self._count(target.size, event)
         self._check_depth(target.height, event)
         return target

@@ -24,7 +24,7 @@ from vafw.machine.inventory import DeviceClass, Iommu, MachineInventory, PciFunc
 from vafw.plan.checks import CHECKS
 from vafw.plan.checks.place import span_at
 from vafw.plan.checks.settings import as_texts
-from vafw.plan.host_names import host_names
+from vafw.plan.list_file import listed_names
 from vafw.plan.plan import FailureAction, ImagePlan, LaunchPlan, Plan, VmPlan, VmRole
 from vafw.plan.roster import VmUse, by_name, roster, user_os
 from vafw.plan.rules import compile_rules
@@ -183,7 +183,7 @@ def _listed(documents: DocumentSet, where: tuple[str | int, ...], file: str) -> 
     found = read_listed(documents, span_at(documents.topology, *where), file)
     if not isinstance(found, Source):
         raise DocumentInvalid([found])
-    return host_names(found)
+    return listed_names(found)
 
 
 def _reference(documents: DocumentSet) -> ReferenceValues:

@@ -6,7 +6,7 @@ the wire to `outside` of the next, and it bears both names.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -23,6 +23,10 @@ class Wire:
 
     link: LinkPlan
     place: tuple[str | int, ...]
+    """The keys that lead to the link; for one of the path, to its inner end."""
+    outer_place: tuple[str | int, ...]
+    """The keys that lead to its outer end."""
+    inner_place: tuple[str | int, ...]
     of_path: bool
 
 
@@ -31,10 +35,20 @@ def wires(documents: DocumentSet) -> Iterator[Wire]:
     topology = documents.topology.model
     for index, (outer, inner) in enumerate(pairwise(topology.path[1:]), start=2):
         link = LinkPlan(f"{outer}-{inner}", Port(outer, INSIDE), Port(inner, OUTSIDE))
-        yield Wire(link, ("path", index), of_path=True)
+        place = ("path", index)
+        yield Wire(link, place, ("path", index - 1), place, of_path=True)
     for index, declared in enumerate(topology.links):
-        one, other = (port(text) for text in declared.between)
-        yield Wire(LinkPlan(declared.name, one, other), ("links", index), of_path=False)
+        ends = [(port(text), ("links", index, "between", side)) for side, text in enumerate(declared.between)]
+        (outer_end, outer_place), (inner_end, inner_place) = sorted(
+            ends, key=lambda end: _distance_from_the_wire(topology.path, end[0].vm)
+        )
+        link = LinkPlan(declared.name, outer_end, inner_end)
+        yield Wire(link, ("links", index), outer_place, inner_place, of_path=False)
+
+
+def _distance_from_the_wire(path: Sequence[str], vm: str) -> float:
+    """The place in the path; what stands beside it lies between the last appliance and the user OS."""
+    return path.index(vm) if vm in path else len(path) - 1.5
 
 
 def port(text: str) -> Port:

@@ -69,7 +69,7 @@ async def run(
     clock = clock or SystemClock()
     directory = directory or RunDirectory(plan.name)
     with directory.hold(), directory.event_log() as log:
-        trace = Trace(clock.monotonic, lambda event: write_event(log, event))
+        trace = Trace(_since_now(clock), lambda event: write_event(log, event))
         supervisor = _supervisor(plan, options, clock, trace, watch)
         try:
             await supervisor.start()
@@ -90,7 +90,7 @@ async def prove(
 ) -> Snapshot:
     """Launch and attest `plan` on the model platform, start nothing, and return what the gate said."""
     clock = SystemClock()
-    trace = Trace(clock.monotonic)
+    trace = Trace(_since_now(clock))
     supervisor = _supervisor(plan, RunOptions(Traffic(), tamper), clock, trace, watch)
     try:
         await supervisor.prove()
@@ -99,6 +99,12 @@ async def prove(
     finally:
         await supervisor.stop()
     return supervisor.snapshot()
+
+
+def _since_now(clock: Clock) -> Callable[[], float]:
+    """Seconds since this call."""
+    began_s = clock.monotonic()
+    return lambda: clock.monotonic() - began_s
 
 
 def _supervisor(
@@ -114,21 +120,30 @@ def _supervisor(
 
 async def _stay_up(supervisor: Supervisor, directory: RunDirectory, options: RunOptions, clock: Clock) -> None:
     ended = asyncio.Event()
-    async with _stopped_by_signal(ended), serve(directory, answers(supervisor, ended.set)):
-        directory.keep_snapshot(supervisor.snapshot().to_json())
-        async with asyncio.TaskGroup() as tasks:
-            name = supervisor.plan.name
-            working = [
-                tasks.create_task(_carry(supervisor, options, ended), name=f"vafw[{name}].traffic"),
-                tasks.create_task(supervisor.keep_attested(), name=f"vafw[{name}].re-attest"),
-            ]
-            if options.duration_s is not None:
-                working.append(
-                    tasks.create_task(_end_after(clock, options.duration_s, ended), name=f"vafw[{name}].duration")
-                )
-            await ended.wait()
-            for task in working:
-                task.cancel()
+    try:
+        async with _stopped_by_signal(ended), serve(directory, answers(supervisor, ended.set)):
+            directory.keep_snapshot(supervisor.snapshot().to_json())
+            await _work_until(ended, supervisor, options, clock)
+    except BaseExceptionGroup as failures:
+        for failure in failures.exceptions:
+            if isinstance(failure, VafwError):
+                raise failure from failures
+        raise
+
+
+async def _work_until(ended: asyncio.Event, supervisor: Supervisor, options: RunOptions, clock: Clock) -> None:
+    name = supervisor.plan.name
+    async with asyncio.TaskGroup() as tasks:
+        working = [
+            tasks.create_task(_carry(supervisor, options, ended), name=f"vafw[{name}].traffic"),
+            tasks.create_task(supervisor.keep_attested(), name=f"vafw[{name}].re-attest"),
+        ]
+        if options.duration_s is not None:
+            waiting = _end_after(clock, options.duration_s, ended)
+            working.append(tasks.create_task(waiting, name=f"vafw[{name}].duration"))
+        await ended.wait()
+        for task in working:
+            task.cancel()
 
 
 async def _carry(supervisor: Supervisor, options: RunOptions, ended: asyncio.Event) -> None:

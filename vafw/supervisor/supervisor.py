@@ -135,10 +135,10 @@ class Supervisor:
         """Stop every VM, the user OS first, and switch the machine off; safe to call twice."""
         if self._last_report is not None:
             return
+        self._last_report = self._platform.report()
         for vm in reversed(self.plan.vms):
             if self._vms[vm.name] not in (VmPhase.DEFINED, VmPhase.STOPPED):
                 await self._stop_vm(vm.name)
-        self._last_report = self._platform.report()
         await self._platform.power_off()
         self.trace.record(EventKind.PLATFORM_POWERED_OFF, self.plan.machine.name)
         if self._phase in (RunPhase.STARTING, RunPhase.UP):

@@ -270,13 +270,30 @@ def _skip_extensions(frame: bytes, parsed: Frame, following: int) -> str:
                 break
         else:
             length = (frame[at + 1] + 2) * 4 if following == AUTHENTICATION else (frame[at + 1] + 1) * 8
+            if at + length > end:
+                return "ends inside an IPv6 extension header"
+            if following == HOP_BY_HOP and not _hop_by_hop_holds(frame[at + 2 : at + length]):
+                return "IPv6 hop-by-hop option that no router may pass"
             following = frame[at]
             at += length
-            if at > end:
-                return "ends inside an IPv6 extension header"
     parsed.protocol = following
     parsed.transport = at
     return ""
+
+
+def _hop_by_hop_holds(options: bytes) -> bool:
+    """Whether every router would pass these options: complete, with padding that is short and zero, none to discard."""
+    at = padding = 0
+    while at < len(options):
+        kind = options[at]
+        length = 1 if kind == 0 else 2 + options[at + 1] if at + 1 < len(options) else len(options)
+        if at + length > len(options) or (at + 1 == len(options) and kind):
+            return False
+        padding = padding + length if kind <= 1 else 0
+        if padding > 7 or (kind == 1 and any(options[at + 2 : at + length])) or kind >> 6:
+            return False
+        at += length
+    return True
 
 
 def _parse_transport(frame: bytes, parsed: Frame, protocol: int) -> Frame | Malformed:

@@ -66,7 +66,7 @@ def _transport(protocol: int, source: int, destination: int, header: bytes) -> Q
         identifier = int.from_bytes(header[4:6], "big")
         return Quotation(protocol, source, destination, identifier, header[0] << 8 | header[1])
     if protocol in (TCP, UDP):
-        if len(header) < 8:
+        if len(header) < 4:
             return None
         ports = int.from_bytes(header[:2], "big"), int.from_bytes(header[2:4], "big")
         return Quotation(protocol, source, destination, *ports)

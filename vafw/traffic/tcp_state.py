@@ -287,7 +287,8 @@ class TcpTracker:
         opener.scale, opener.scales = last.ignored_syn.scale, last.ignored_syn.scales
         opener.sacks = last.ignored_syn.sacks
         last.challenge = False
-        self._ends = (opener, End()) if last.direction == ORIGINAL else (End(), opener)
+        answerer = End(liberal=self._ends[direction].liberal)
+        self._ends = (opener, answerer) if last.direction == ORIGINAL else (answerer, opener)
         return True
 
     def _note_ignored(self, frame: bytes, packet: Frame, segment: Segment, direction: int) -> None:
@@ -332,10 +333,24 @@ class TcpTracker:
             if not self.is_established or sequence == max_ack or ends_train:
                 return False, new
             new = self.state  # not exactly in place: the peer may answer with a challenge
+        if self._answers_challenge(packet, direction):
+            return True, new
         answers_ignored = (self.seen_reply and last.segment is Segment.SYN) or (
             not self.assured and last.segment is Segment.ACK
         )
-        return answers_ignored and packet.acknowledgement == last.end, new
+        acknowledges = last.direction != direction and packet.acknowledgement == last.end
+        return answers_ignored and acknowledges, new
+
+    def _answers_challenge(self, packet: Frame, direction: int) -> bool:
+        """Whether a RST answers the ACK with which the peer answered a SYN it did not expect (RFC 5961)."""
+        last = self._last
+        return (
+            self.state is TcpState.SYN_SENT
+            and direction == ORIGINAL
+            and last.segment is Segment.ACK
+            and last.direction == REPLY
+            and last.acknowledgement == packet.sequence
+        )
 
     def _in_window(self, frame: bytes, packet: Frame, direction: int) -> bool | None:
         """Whether the segment lies between the bounds; None: it does not, but may pass without changing anything."""
@@ -488,6 +503,8 @@ def _options(frame: bytes, packet: Frame) -> list[tuple[int, bytes]]:
 
 
 def _read_syn_options(frame: bytes, packet: Frame, sender: End) -> None:
+    if packet.payload - packet.transport == 20:
+        return  # a SYN without any option leaves standing what an earlier one said
     sender.scale = 0
     sender.scales = sender.sacks = sender.closed_first = sender.unacknowledged = False
     sender.max_ack = None

@@ -55,10 +55,11 @@ class FrameAllocator:
         )
 
     def withhold(self, hpa: Hpa, size: int) -> None:
-        """Take a range of bytes out for good, as firmware does with memory it reserves; ValueError unless all is free."""
+        """Take the frames that the bytes touch out for good, as firmware does; ValueError unless all are free."""
+        first, last = hpa & ~PAGE_MASK, hpa + size + PAGE_MASK & ~PAGE_MASK
         for index, (start, end) in enumerate(self._free):
-            if start <= hpa and hpa + size <= end:
-                around = [(start, int(hpa)), (hpa + size, end)]
+            if start <= first and last <= end:
+                around = [(start, first), (last, end)]
                 self._free[index : index + 1] = [(low, high) for low, high in around if low < high]
                 return
         raise ValueError(f"{size:#x} bytes at {hpa:#x} must be free to be withheld")

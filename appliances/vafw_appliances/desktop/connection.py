@@ -158,7 +158,7 @@ class Connection:
         at = self._acknowledged
         for start in range(0, len(self._unsent), size):
             data = self._unsent[start : start + size]
-            self._send(at, PSH | ACK, data)
+            self._send(at, ACK if start + size < len(self._unsent) else PSH | ACK, data)
             at = at + len(data) & 0xFFFFFFFF
         self._next = at
 

@@ -22,6 +22,7 @@ needs_swtpm: Final = pytest.mark.skipif(
 
 _INIT, _ESTABLISHED, _LOCALITY, _HASH_START, _HASH_DATA, _HASH_END = 2, 4, 5, 6, 7, 8
 _RESET_ESTABLISHED = 11
+_RETRY = 0x922
 _NO_SESSIONS, _SESSIONS = 0x8001, 0x8002
 _PASSWORD: Final = bytes.fromhex("00000009 40000009 0000 00 0000")
 
@@ -113,10 +114,14 @@ class Swtpm:
 
     def _command(self, tag: int, code: int, body: bytes) -> tuple[int, bytes]:
         size = (10 + len(body)).to_bytes(4, "big")
-        self._commands.sendall(tag.to_bytes(2, "big") + size + code.to_bytes(4, "big") + body)
+        return self._send(tag.to_bytes(2, "big") + size + code.to_bytes(4, "big") + body)
+
+    def _send(self, command: bytes) -> tuple[int, bytes]:
+        self._commands.sendall(command)
         head = _receive(self._commands, 10)
         reply = _receive(self._commands, int.from_bytes(head[2:6], "big") - 10)
-        return int.from_bytes(head[6:10], "big"), reply
+        code = int.from_bytes(head[6:10], "big")
+        return self._send(command) if code == _RETRY else (code, reply)
 
     def _platform(self, code: int, argument: bytes = b"", reply_bytes: int = 0) -> bytes:
         self._control.sendall(code.to_bytes(4, "big") + argument)

@@ -2,14 +2,20 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.hw.txt.conftest import Tool
 from vafw.hw.txt import Policy, PolicyData, PolicyFormatError, PolicyType, lcp
+from vafw.hw.txt.lcp import ListKey, MleElement, PolicyList
 
 ONE = hashlib.sha256(b"one VMM").digest()
 TWO = hashlib.sha256(b"another VMM").digest()
@@ -105,7 +111,8 @@ def test_a_malformed_policy_is_refused(policy: bytes, message: str) -> None:
         (35, 0, "policy data must hold 1 to 8 lists, not 0"),
         (35, 2, "a policy list must have 8 bytes of head at 0x7e"),
         (36, 0, "a policy list's version must be 2.1 (0x0201), not 0x0200"),
-        (38, 0x14, "a policy list must be unsigned (0x0010), not 0x0014"),
+        (38, 0x18, "a policy list must be unsigned (0x0010) or signed by RSASSA (0x0014), not 0x0018"),
+        (38, 0x14, "a policy list's signature must end within the data, not at 0x282"),
         (40, 0xFF, "a policy list's elements must end within the data, not at 0x12b"),
         (44, 0, "an MLE element with 2 hashes must not have 0 bytes"),
         (48, 0x11, "a policy element's type must be MLE (0x10), not 0x11"),
@@ -118,6 +125,74 @@ def test_malformed_policy_data_is_refused(at: int, value: int, message: str) -> 
     changed[at] = value
     with pytest.raises(PolicyFormatError, match=f"^{re.escape(message)}$"):
         PolicyData.decode(bytes(changed))
+
+
+OWNER = rsa.generate_private_key(65537, 2048)
+OWNER_MODULUS = OWNER.public_key().public_numbers().n.to_bytes(256, "little")
+
+
+def signed(hashes: list[bytes], counter: int = 3, key: rsa.RSAPrivateKey = OWNER) -> PolicyList:
+    """A list that the key's holder signs."""
+    modulus = key.public_key().public_numbers().n.to_bytes(256, "little")
+    made = PolicyList((MleElement(tuple(hashes)),), ListKey(modulus, counter))
+    return replace(made, signature=key.sign(made.signed_part(), PKCS1v15(), SHA256())[::-1])
+
+
+SIGNED = PolicyData((signed([ONE]),))
+SIGNED_POLICY = Policy(PolicyType.LIST, SIGNED.policy_hash, revocation_counters=(3, 0, 0, 0, 0, 0, 0, 0))
+
+
+def test_a_signed_list_survives_encoding_and_stands_for_its_key() -> None:
+    assert PolicyData.decode(SIGNED.encode()) == SIGNED
+    assert SIGNED.policy_hash == hashlib.sha256(hashlib.sha256(OWNER_MODULUS).digest()).digest()
+    assert lcp.evaluate(SIGNED_POLICY.encode(), SIGNED.encode(), ONE, 1).allowed
+    assert not lcp.evaluate(SIGNED_POLICY.encode(), SIGNED.encode(), TWO, 1).allowed
+
+
+def test_a_new_list_under_the_same_key_needs_no_new_policy() -> None:
+    newer = PolicyData((signed([TWO], counter=4),))
+    assert lcp.evaluate(SIGNED_POLICY.encode(), newer.encode(), TWO, 1).allowed
+
+
+def test_an_old_list_whose_counter_is_below_the_policys_is_refused() -> None:
+    older = PolicyData((signed([ONE], counter=2),))
+    assert lcp.evaluate(SIGNED_POLICY.encode(), older.encode(), ONE, 1) == lcp.Evaluation(
+        False, "lcp", "policy list 0 was revoked: its counter is below the policy's", "3", "2"
+    )
+
+
+def test_a_list_signed_by_somebody_else_is_refused() -> None:
+    other = PolicyData((signed([ONE], key=rsa.generate_private_key(65537, 2048)),))
+    found = lcp.evaluate(SIGNED_POLICY.encode(), other.encode(), ONE, 1)
+    assert (found.component, found.expected) == ("lcp", SIGNED_POLICY.policy_hash.hex())
+
+
+def test_a_signature_that_the_policy_does_not_allow_is_refused() -> None:
+    policy = replace(SIGNED_POLICY, signature_mask=0)
+    found = lcp.evaluate(policy.encode(), SIGNED.encode(), ONE, 1)
+    assert found == lcp.Evaluation(False, "lcp", "the signature of policy list 0 does not hold")
+
+
+@given(st.integers(0, len(SIGNED.encode()) * 8 - 1))
+def test_a_signed_list_with_any_bit_flipped_is_refused_as_the_policys_fault(bit: int) -> None:
+    found = lcp.evaluate(SIGNED_POLICY.encode(), flipped(SIGNED.encode(), bit), ONE, 1)
+    assert (found.allowed, found.component) == (False, "lcp")
+
+
+def test_a_list_signed_by_the_tboot_tools_is_accepted(tool: Tool, tmp_path: Path) -> None:
+    secret = OWNER.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    (tmp_path / "priv").write_bytes(secret)
+    public = OWNER.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "pub").write_bytes(public)
+    (tmp_path / "one").write_text(ONE.hex(" ") + "\n")
+    tool("lcp2_crtpolelt", "--create", "--type", "mle2", "--minver", "0", "--alg", "sha256", "--out", "e", "one")
+    tool("lcp2_crtpollist", "--create", "--out", "l", "--listver", "0x201", "e")
+    keys = ("--sigalg", "rsa", "--hashalg", "sha256", "--pub", "pub", "--priv", "priv", "--rev", "3")
+    tool("lcp2_crtpollist", "--sign", *keys, "--out", "l")
+    options = ("--alg", "sha256", "--type", "list", "--polver", "3.0", "--mask", "sha256", "--sign", "rsa-2048-sha256")
+    tool("lcp2_crtpol", "--create", *options, "--pol", "p", "--data", "d", "l")
+    assert (tmp_path / "d").read_bytes() == SIGNED.encode()
+    assert lcp.evaluate((tmp_path / "p").read_bytes(), SIGNED.encode(), ONE, 1).allowed
 
 
 def test_lcp2_crtpol_shows_our_policy_and_finds_that_the_data_belong_to_it(tool: Tool, tmp_path: Path) -> None:

@@ -175,12 +175,12 @@ def test_policy_data_of_another_owner_are_refused(rig: Rig) -> None:
         (
             {"pmr_low_size": 0},
             "vmm",
-            "the MLE must lie in a protected memory region, not at 0x1000000+0x1000",
+            "the MLE must lie in a protected memory region outside the DPR, not at 0x1000000+0x1000",
         ),
         (
             {"pmr_low_base": 0x120_0000},
             "vmm",
-            "the MLE must lie in a protected memory region, not at 0x1000000+0x1000",
+            "the MLE must lie in a protected memory region outside the DPR, not at 0x1000000+0x1000",
         ),
         (
             {"pmr_low_base": 0x100_1000},
@@ -190,7 +190,17 @@ def test_policy_data_of_another_owner_are_refused(rig: Rig) -> None:
         (
             {"lcp_base": 0x50_0000},
             "lcp",
-            "the policy data must lie in a protected memory region, not at 0x500000+0x5e",
+            "the policy data must lie in a protected memory region outside the DPR, not at 0x500000+0x5e",
+        ),
+        (
+            {"pmr_low_size": 0x1_0000_0000},
+            "chipset",
+            "the PMR low must end at or below 0x100000000, not be 0x1000000+0x100000000",
+        ),
+        (
+            {"pmr_high_base": 0x200_0000, "pmr_high_size": 0x400_0000},
+            "chipset",
+            "the PMR high must end at or below 0x4000000, not be 0x2000000+0x4000000",
         ),
         ({"lcp_size": 0x20000}, "lcp", "policy data must have at most 64 KiB, not 131072 bytes"),
         ({"mle_page_table": 0x7000_0000}, "vmm", "an MLE page table must lie in RAM, not at 0x70000000"),
@@ -207,12 +217,54 @@ def test_what_the_loader_asks_for_against_the_rules_is_refused(
     assert (error.component, error.reason) == (component, reason)
 
 
-def test_an_event_log_outside_the_heap_is_refused(rig: Rig) -> None:
+@pytest.mark.parametrize(
+    ("pointer", "reason"),
+    [
+        ((0x50_0000, 0x8000), "the event log must lie in the heap's OS-MLE data, not at 0x500000+0x8000"),
+        ((0x3C0_0000, 0x8000), "the event log must lie in the heap's OS-MLE data, not at 0x3c00000+0x8000"),
+        ((0x3C0_003C, 0x8000, 0, 9), "the event log must be empty, not end at 0x9"),
+    ],
+)
+def test_an_event_log_elsewhere_or_with_something_in_it_is_refused(
+    rig: Rig, pointer: tuple[int, ...], reason: str
+) -> None:
     tables = heap.read(rig.platform.memory, *heap_place(rig))
-    asked = replace(heap.OsSinitData.decode(tables.os_sinit), event_log=heap.EventLogPointer(0x50_0000, 0x8000))
+    asked = replace(heap.OsSinitData.decode(tables.os_sinit), event_log=heap.EventLogPointer(*pointer))
     heap.write(rig.platform.memory, *heap_place(rig), replace(tables, os_sinit=asked.encode()))
     error = error_of(rig)
-    assert (error.component, error.reason) == ("heap", "the event log must lie in the TXT heap, not at 0x500000")
+    assert (error.component, error.reason) == ("heap", reason)
+
+
+def test_an_mle_in_the_dpr_where_sinit_still_writes_is_refused(rig: Rig) -> None:
+    ask_for(rig, pmr_low_base=0x100_0000, pmr_low_size=0x300_0000)
+    table = rig.loaded.vmm.base + 2 * PAGE_SIZE
+    assert rig.platform.memory.read_u64(Hpa(table + 2 * PAGE_SIZE)) == rig.loaded.vmm.base | 1
+    rig.platform.memory.write_u64(Hpa(table + 2 * PAGE_SIZE + 8), rig.loaded.sinit.base - PAGE_SIZE | 1)
+    error = error_of(rig)
+    assert (error.component, error.reason) == (
+        "vmm",
+        "the MLE must lie in a protected memory region outside the DPR, not at 0x3cff000+0x1000",
+    )
+
+
+@given(data=st.data())
+def test_whatever_bit_of_heap_or_page_table_is_flipped_a_launch_is_refused_or_true(
+    make_rig: RigMaker, data: st.DataObject
+) -> None:
+    rig = make_rig()
+    tables = heap.read(rig.platform.memory, *heap_place(rig))
+    base = heap_place(rig)[0]
+    os_sinit = base + tables.event_log_at + len(tables.os_mle)
+    page_table = rig.loaded.vmm.base + 2 * PAGE_SIZE
+    start, size = data.draw(st.sampled_from([(base, 64), (os_sinit, 160), (page_table, 3 * PAGE_SIZE)]))
+    flip(rig.platform.memory, start, data.draw(st.integers(0, size * 8 - 1)))
+    launched = rig.launch().launched
+    logs = [log_of(rig)] if launched else []
+    assert all(
+        replay(each)[SHA256] == {pcr: rig.platform.tpm.read(pcr) for pcr in (17, 18)}
+        and each[5].digests[SHA256] == image_hash(rig.files.vmm)
+        for each in logs
+    )
 
 
 def test_a_heap_outside_the_dpr_is_refused(rig: Rig) -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vafw.errors import PlatformUnable
 from vafw.provider.model.wire import CaptureReplay, Injection, ResultsWriter, Side
 from vafw.traffic.pcap import CapturedFrame, InvalidCapture, read_capture, writing_capture
 
@@ -97,7 +98,7 @@ def test_a_capture_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_results_in_a_folder_that_is_not_there_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "none" / "out.pcapng"
-    with pytest.raises(InvalidCapture) as caught:
+    with pytest.raises(PlatformUnable) as caught:
         ResultsWriter(path)
     assert caught.value.message == f"{path}: the results cannot be written: No such file or directory"
 

@@ -48,6 +48,8 @@ class PhysicalMemory:
         self.size = size
         self._frames: dict[int, bytearray] = {}
         self._windows: list[tuple[int, int, MmioDevice]] = []
+        self._window_at: dict[int, tuple[int, int, MmioDevice]] = {}
+        """Frame number to the window that covers the frame."""
 
     def map_window(self, start: Hpa, size: int, device: MmioDevice) -> None:
         """Let `device` answer for `size` bytes from `start`, whole frames; windows must not overlap each other."""
@@ -56,12 +58,16 @@ class PhysicalMemory:
         for other, other_end, _ in self._windows:
             if start < other_end and other < start + size:
                 raise ValueError(f"window {start:#x}+{size:#x} must not overlap {other:#x}+{other_end - other:#x}")
-        self._windows.append((start, start + size, device))
-        for number in [each for each in self._frames if start <= each << 12 < start + size]:
-            del self._frames[number]
+        window = (start, start + size, device)
+        self._windows.append(window)
+        for number in range(start >> 12, start + size >> 12):
+            self._window_at[number] = window
+            self._frames.pop(number, None)
 
     def is_ram(self, address: int, length: int = 1) -> bool:
         """Whether every one of the bytes is RAM."""
+        if address >> 12 in self._frames and (address & PAGE_MASK) + length <= PAGE_SIZE:
+            return True
         return (
             address >= 0
             and address + length <= self.size
@@ -73,8 +79,10 @@ class PhysicalMemory:
         offset = address & PAGE_MASK
         if offset + length <= PAGE_SIZE and (frame := self._frames.get(address >> 12)) is not None:
             return bytes(frame[offset : offset + length])
-        data = self.read_ram(address, length)
-        return data if data is not None else self._read_window(address, length)
+        if address >> 12 in self._window_at or (data := self.read_ram(address, length)) is None:
+            window, device = self._window(address, length, "read")
+            return device.mmio_read(address - window, length).to_bytes(length, "little")
+        return data
 
     def write(self, address: Hpa, data: bytes | bytearray | memoryview) -> None:
         """Write `data` at `address`; BusError, with nothing written, where one byte is nothing."""
@@ -82,8 +90,9 @@ class PhysicalMemory:
         length = len(data)
         if offset + length <= PAGE_SIZE and (frame := self._frames.get(address >> 12)) is not None:
             frame[offset : offset + length] = data
-        elif not self.write_ram(address, data):
-            self._write_window(address, data)
+        elif address >> 12 in self._window_at or not self.write_ram(address, data):
+            window, device = self._window(address, length, "written")
+            device.mmio_write(address - window, length, int.from_bytes(data, "little"))
 
     def read_ram(self, address: int, length: int) -> bytes | None:
         """`length` bytes of RAM, None where one of them is not RAM; for devices and table walks: no window answers."""
@@ -164,23 +173,15 @@ class PhysicalMemory:
         return len(self._frames) * PAGE_SIZE
 
     def _window(self, address: int, length: int, verb: str) -> tuple[int, MmioDevice]:
-        """The offset into the window that answers for a register access, and its device."""
-        for start, end, device in self._windows:
-            if start <= address < end:
-                if length not in (1, 2, 4, 8) or address + length > end:
-                    raise BusError(f"a register must be {verb} with 1, 2, 4 or 8 bytes, not {length} at {address:#x}")
-                return address - start, device
+        """The start and the device of the window that answers for a register access."""
+        if (window := self._window_at.get(address >> 12)) is not None:
+            start, end, device = window
+            if length not in (1, 2, 4, 8) or address + length > end:
+                raise BusError(f"a register must be {verb} with 1, 2, 4 or 8 bytes, not {length} at {address:#x}")
+            return start, device
         if address >= 0 and address + length <= self.size:
             raise BusError(f"an access of {length:#x} bytes at {address:#x} must not run into a device window")
         raise BusError(
             f"an access must stay inside the {self.size:#x} bytes of RAM or a device window, "
             f"not {address:#x}+{length:#x}"
         )
-
-    def _read_window(self, address: int, length: int) -> bytes:
-        offset, device = self._window(address, length, "read")
-        return device.mmio_read(offset, length).to_bytes(length, "little")
-
-    def _write_window(self, address: int, data: bytes | bytearray | memoryview) -> None:
-        offset, device = self._window(address, len(data), "written")
-        device.mmio_write(offset, len(data), int.from_bytes(data, "little"))

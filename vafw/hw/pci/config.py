@@ -64,7 +64,14 @@ class Identity:
 
 @final
 class ConfigSpace:
-    """The bytes, and which of their bits software may write."""
+    """The bytes, which of their bits software may write, and what the function must know of them at every request."""
+
+    bus_master: bool
+    """Whether the function may issue memory requests, messages among them."""
+    memory_window: int | None
+    """Where BAR0 is decoded, or None while memory space is off."""
+    message: tuple[int, int] | None
+    """Address and data of the MSI, or None while MSI is off."""
 
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
@@ -91,6 +98,7 @@ class ConfigSpace:
         self.place(MSI, 4, _MSI_ID | EXPRESS << 8 | MsiControl.pack(ADDRESS_64=1) << 16)
         self.place(EXPRESS, 4, _EXPRESS_ID | 2 << 16)
         self.place(DEVICE_CAPABILITIES, 4, FLR_CAPABLE)
+        self._derive()
 
     def read(self, offset: int, size: int) -> int:
         """`size` bytes (1, 2 or 4) as software or the function itself reads them."""
@@ -101,31 +109,24 @@ class ConfigSpace:
         writable = int.from_bytes(self._writable[offset : offset + size], "little")
         cleared = self._cleared(offset, size, value)
         self.place(offset, size, (self.read(offset, size) & ~writable | value & writable) & ~cleared)
+        self._derive()
 
     def place(self, offset: int, size: int, value: int) -> None:
         """The function itself writes, whatever software may."""
         self._bytes[offset : offset + size] = value.to_bytes(size, "little")
 
-    @property
-    def bus_master(self) -> bool:
-        """Whether the function may issue memory requests, messages among them."""
-        return bool(self._bytes[COMMAND] & 4)
-
-    @property
-    def memory_window(self) -> int | None:
-        """Where BAR0 is decoded, or None while memory space is off."""
-        return self.read(BAR0, 4) & -BAR_SIZE if self._bytes[COMMAND] & 2 else None
-
-    @property
-    def message(self) -> tuple[int, int] | None:
-        """Address and data of the MSI, or None while MSI is off."""
-        if not MsiControl.ENABLE.get(self.read(MSI_CONTROL, 2)):
-            return None
-        return self.read(MSI_UPPER_ADDRESS, 4) << 32 | self.read(MSI_ADDRESS, 4), self.read(MSI_DATA, 2)
-
     def note_master_abort(self) -> None:
         """Status: a request was answered with Unsupported Request."""
         self.place(STATUS, 2, self.read(STATUS, 2) | Status.pack(RECEIVED_MASTER_ABORT=1))
+
+    def _derive(self) -> None:
+        """Work out what the data path asks for at every request."""
+        command = self.read(COMMAND, 2)
+        self.bus_master = bool(Command.BUS_MASTER.get(command))
+        self.memory_window = self.read(BAR0, 4) if Command.MEMORY_SPACE.get(command) else None
+        address = self.read(MSI_UPPER_ADDRESS, 4) << 32 | self.read(MSI_ADDRESS, 4)
+        enabled = MsiControl.ENABLE.get(self.read(MSI_CONTROL, 2))
+        self.message = (address, self.read(MSI_DATA, 2)) if enabled else None
 
     def _allow(self, offset: int, size: int, mask: int) -> None:
         self._writable[offset : offset + size] = mask.to_bytes(size, "little")

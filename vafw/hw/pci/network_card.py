@@ -144,6 +144,7 @@ class NetworkCard(PciFunction):
                 pass
 
     def _ring_at(self, offset: int) -> tuple[Ring | None, int]:
+        """The ring whose registers stand at an offset, and where they begin."""
         for ring, start in ((self._rx, NetworkRegister.RX_RING), (self._tx, NetworkRegister.TX_RING)):
             if start <= offset < start + RING_REGISTERS_SIZE:
                 return ring, start

@@ -3,8 +3,11 @@
 TXT SDG, "Launch Control Policy". The 70-byte policy sits in the TPM (NV index 0x01C10106), where only the
 owner writes. It either allows anything (ANY) or holds the hash of a policy data file (LIST); the file lies
 in ordinary memory, and is believed because it hashes to that value. In the file, lists (version 2.1) hold
-elements; an MLE element holds the accepted MLE hashes. Here lists are unsigned and elements are MLE
-elements: anything else is refused, never skipped.
+elements; an MLE element holds the accepted MLE hashes. Other elements are refused, never skipped.
+
+A list may be signed (RSASSA, RSA-2048 with SHA-256). The policy then holds the hash of the *key*, so that its
+owner can publish new lists under the same policy; against old ones stands a revocation counter in each
+list, which must not be below the policy's own.
 """
 
 from __future__ import annotations
@@ -27,13 +30,19 @@ _FILE_SIGNATURE = b"Intel(R) TXT LCP_POLICY_DATA\0\0\0\0"
 _FILE_HEADER = struct.Struct("<32s3sB")
 _LIST = struct.Struct("<HHI")
 _LIST_VERSION = 0x0201
+_MAX_LISTS = 8
 _UNSIGNED = 0x0010
+_RSASSA = 0x0014
+_SIGNATURE = struct.Struct("<HH")
+_KEY_SIZE = 256
+_LIST_KEY_EXPONENT = 65537
+_DIGEST_INFO = bytes.fromhex("3031300d060960864801650304020105000420")
 _ELEMENT = struct.Struct("<III")
 _MLE_ELEMENT = 0x10
 _MLE = struct.Struct("<BBHH")
 _HASH_SIZE = 32
 _SHA256_MASK = 0x8
-_MAX_LISTS = 8
+_RSA_2048_SHA256_MASK = 0x8
 
 
 class PolicyFormatError(VafwError):
@@ -59,12 +68,16 @@ class Policy:
     control: int = 0
     hash_mask: int = _SHA256_MASK
     """Hash algorithms that elements may use; bit 3 is SHA-256."""
+    signature_mask: int = _RSA_2048_SHA256_MASK
+    """Signature algorithms that lists may use; bit 3 is RSA-2048 with SHA-256."""
+    revocation_counters: tuple[int, ...] = (0,) * _MAX_LISTS
+    """The least counter of each list, eight of them."""
 
     def encode(self) -> bytes:
         """The policy's 70 bytes."""
         return _POLICY.pack(
-            POLICY_VERSION, SHA256, self.type, self.sinit_minimum, *[0] * 8, self.control, 0, 0,
-            self.hash_mask, 0, 0, 0, self.policy_hash,
+            POLICY_VERSION, SHA256, self.type, self.sinit_minimum, *self.revocation_counters, self.control, 0, 0,
+            self.hash_mask, self.signature_mask, 0, 0, self.policy_hash,
         )  # fmt: skip
 
     @classmethod
@@ -73,14 +86,14 @@ class Policy:
         if len(data) != POLICY_SIZE:
             raise PolicyFormatError(f"a launch control policy must have {POLICY_SIZE} bytes, not {len(data)}")
         version, algorithm, kind, minimum, *rest = _POLICY.unpack(data)
-        control, _, _, hash_mask, _, _, _, digest = rest[8:]
+        control, _, _, hash_mask, signature_mask, _, _, digest = rest[8:]
         if version >> 8 != POLICY_VERSION >> 8:
             raise PolicyFormatError(f"a launch control policy's version must be 3.x, not {version:#06x}")
         if algorithm != SHA256:
             raise PolicyFormatError(f"a launch control policy's hash must be SHA-256 (0x000b), not {algorithm:#06x}")
         if kind not in (PolicyType.LIST, PolicyType.ANY):
             raise PolicyFormatError(f"a launch control policy's type must be 0 (LIST) or 1 (ANY), not {kind}")
-        return cls(PolicyType(kind), digest, minimum, control, hash_mask)
+        return cls(PolicyType(kind), digest, minimum, control, hash_mask, signature_mask, tuple(rest[:8]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +113,50 @@ class MleElement:
 
 
 @dataclass(frozen=True, slots=True)
+class ListKey:
+    """Whose key signs a list, and the list's revocation counter."""
+
+    modulus: bytes
+    """256 bytes, little-endian; the exponent is 65537."""
+    revocation_counter: int
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyList:
-    """An unsigned list."""
+    """A list of elements, signed where it has a key."""
 
     elements: tuple[MleElement, ...]
+    key: ListKey | None = None
+    signature: bytes = b""
+    """256 bytes, little-endian."""
 
     def encode(self) -> bytes:
-        """The whole list; its SHA-256 is what the policy's hash is made of."""
+        """The whole list."""
+        return self.signed_part() + self.signature
+
+    def signed_part(self) -> bytes:
+        """What the signature covers: all of the list before it."""
         body = b"".join(element.encode() for element in self.elements)
-        return _LIST.pack(_LIST_VERSION, _UNSIGNED, len(body)) + body
+        if self.key is None:
+            return _LIST.pack(_LIST_VERSION, _UNSIGNED, len(body)) + body
+        tail = _SIGNATURE.pack(self.key.revocation_counter, _KEY_SIZE) + self.key.modulus
+        return _LIST.pack(_LIST_VERSION, _RSASSA, len(body)) + body + tail
+
+    @property
+    def authority(self) -> bytes:
+        """What the policy's hash is made of: SHA-256 of the key, or of the whole list where nobody signed it."""
+        return hashlib.sha256(self.key.modulus if self.key else self.encode()).digest()
+
+    @property
+    def authentic(self) -> bool:
+        """Whether the signature, if there is one, holds (RFC 8017, "RSASSA-PKCS1-v1_5")."""
+        if self.key is None:
+            return True
+        tail = _DIGEST_INFO + hashlib.sha256(self.signed_part()).digest()
+        padded = b"\x00\x01" + b"\xff" * (_KEY_SIZE - 3 - len(tail)) + b"\x00" + tail
+        modulus = int.from_bytes(self.key.modulus, "little")
+        number = int.from_bytes(self.signature, "little")
+        return number < modulus and pow(number, _LIST_KEY_EXPONENT, modulus) == int.from_bytes(padded, "big")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +173,7 @@ class PolicyData:
     @property
     def policy_hash(self) -> bytes:
         """What the policy in the TPM must hold."""
-        each = b"".join(hashlib.sha256(one.encode()).digest() for one in self.lists)
-        return hashlib.sha256(each).digest()
+        return hashlib.sha256(b"".join(one.authority for one in self.lists)).digest()
 
     @classmethod
     def decode(cls, data: bytes) -> PolicyData:
@@ -154,8 +201,10 @@ def _decode_list(data: bytes, at: int) -> tuple[PolicyList, int]:
     version, signature, size = _LIST.unpack_from(data, at)
     if version != _LIST_VERSION:
         raise PolicyFormatError(f"a policy list's version must be 2.1 (0x0201), not {version:#06x}")
-    if signature != _UNSIGNED:
-        raise PolicyFormatError(f"a policy list must be unsigned (0x0010), not {signature:#06x}")
+    if signature not in (_UNSIGNED, _RSASSA):
+        raise PolicyFormatError(
+            f"a policy list must be unsigned (0x0010) or signed by RSASSA (0x0014), not {signature:#06x}"
+        )
     at += _LIST.size
     end = at + size
     if end > len(data):
@@ -164,7 +213,21 @@ def _decode_list(data: bytes, at: int) -> tuple[PolicyList, int]:
     while at < end:
         element, at = _decode_element(data, at, end)
         elements.append(element)
-    return PolicyList(tuple(elements)), at
+    if signature == _UNSIGNED:
+        return PolicyList(tuple(elements)), at
+    return _decode_signature(data, at, tuple(elements))
+
+
+def _decode_signature(data: bytes, at: int, elements: tuple[MleElement, ...]) -> tuple[PolicyList, int]:
+    key_at = at + _SIGNATURE.size
+    end = key_at + 2 * _KEY_SIZE
+    if end > len(data):
+        raise PolicyFormatError(f"a policy list's signature must end within the data, not at {end:#x}")
+    counter, key_size = _SIGNATURE.unpack_from(data, at)
+    if key_size != _KEY_SIZE:
+        raise PolicyFormatError(f"a policy list's key must have {_KEY_SIZE} bytes, not {key_size}")
+    key = ListKey(data[key_at : key_at + _KEY_SIZE], counter)
+    return PolicyList(elements, key, data[key_at + _KEY_SIZE : end]), end
 
 
 def _decode_element(data: bytes, at: int, end: int) -> tuple[MleElement, int]:
@@ -219,7 +282,20 @@ def evaluate(policy: bytes, data: bytes, mle_hash: bytes, acm_version: int) -> E
             held.policy_hash.hex(),
             found.policy_hash.hex(),
         )
-    return _match(found, held, mle_hash, acm_version)
+    return _signatures(found, held) or _match(found, held, mle_hash, acm_version)
+
+
+def _signatures(data: PolicyData, policy: Policy) -> Evaluation | None:
+    """What is wrong with the lists' signatures, or None."""
+    for number, (each, least) in enumerate(zip(data.lists, policy.revocation_counters, strict=False)):
+        if each.key is None:
+            continue
+        if not (policy.signature_mask & _RSA_2048_SHA256_MASK and each.authentic):
+            return Evaluation(False, "lcp", f"the signature of policy list {number} does not hold")
+        if each.key.revocation_counter < least:
+            reason = f"policy list {number} was revoked: its counter is below the policy's"
+            return Evaluation(False, "lcp", reason, str(least), str(each.key.revocation_counter))
+    return None
 
 
 def _match(data: PolicyData, policy: Policy, mle_hash: bytes, acm_version: int) -> Evaluation:

@@ -13,6 +13,7 @@ in the DPR, which no device reaches, and every other processor sleeps.
 from __future__ import annotations
 
 from vafw.address import PAGE_MASK, Hpa
+from vafw.hw.memory import BusError
 from vafw.hw.tpm.rc import TpmError
 from vafw.hw.txt import acm, sinit
 from vafw.hw.txt.bits import CpuError, Ests, Reg, Sts, cpu_error_code
@@ -33,6 +34,8 @@ def senter(platform: TxtPlatform, base: Hpa, size: int, edx: int = 0) -> LaunchO
         return _reset(platform, steps, refused.error)
     except TpmError as error:
         return _reset(platform, steps, TxtError("tpm", error.message, cpu_error_code(CpuError.LEGACY_SHUTDOWN)))
+    except BusError as error:
+        return _reset(platform, steps, TxtError("heap", error.message, cpu_error_code(CpuError.LEGACY_SHUTDOWN)))
     return LaunchOutcome(True, tuple(steps))
 
 

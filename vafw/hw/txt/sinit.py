@@ -35,6 +35,7 @@ LOCALITY: Final = 3
 _MOST_POLICY_DATA: Final = 0x1_0000
 _PMEN, _PLMBASE, _PLMLIMIT, _PHMBASE, _PHMLIMIT = 0x64, 0x68, 0x6C, 0x70, 0x78
 _PMEN_ENABLE: Final = 1 << 31
+_FOUR_GIB: Final = 1 << 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,24 +90,30 @@ def _read_heap(platform: TxtPlatform) -> tuple[heap.Heap, heap.OsSinitData]:
         os = heap.OsSinitData.decode(tables.os_sinit)
     except heap.HeapError as error:
         raise _refused("heap", AcmClass.HEAP, 2, error.message) from error
-    log = os.event_log
-    if not (base <= log.address and log.address + log.allocated <= base + size and log.first == 0):
-        raise _refused("heap", AcmClass.HEAP, 3, f"the event log must lie in the TXT heap, not at {log.address:#x}")
+    log, place = os.event_log, base + tables.event_log_at
+    if not (place <= log.address and log.address + log.allocated <= place + len(tables.os_mle)):
+        reason = f"the event log must lie in the heap's OS-MLE data, not at {log.address:#x}+{log.allocated:#x}"
+        raise _refused("heap", AcmClass.HEAP, 3, reason)
+    if log.first or log.next:
+        raise _refused("heap", AcmClass.HEAP, 4, f"the event log must be empty, not end at {log.next:#x}")
     return tables, os
 
 
 def _protect(platform: TxtPlatform, os: heap.OsSinitData) -> LaunchStep:
     """Turn device memory protection on where the loader asks for it, before anything there is read."""
     ranges = []
-    for name, base, size in (
-        ("PMR low", os.pmr_low_base, os.pmr_low_size),
-        ("PMR high", os.pmr_high_base, os.pmr_high_size),
+    for name, base, size, limit in (
+        ("PMR low", os.pmr_low_base, os.pmr_low_size, _FOUR_GIB),
+        ("PMR high", os.pmr_high_base, os.pmr_high_size, platform.memory.size),
     ):
         if base % PAGE_SIZE_2M or size % PAGE_SIZE_2M:
             raise _refused(
                 "chipset", AcmClass.PROTECTED_MEMORY, 1,
                 f"the {name} must begin and end at multiples of 2 MiB, not be {base:#x}+{size:#x}",
             )  # fmt: skip
+        if base + size > limit:
+            reason = f"the {name} must end at or below {limit:#x}, not be {base:#x}+{size:#x}"
+            raise _refused("chipset", AcmClass.PROTECTED_MEMORY, 3, reason)
         if size:
             ranges.append(ProtectedRange(name, base, size))
     platform.chipset.protect(*ranges)
@@ -129,12 +136,14 @@ def _program_pmrs(platform: TxtPlatform, unit: Hpa, os: heap.OsSinitData) -> Non
 
 
 def _require_protected(platform: TxtPlatform, component: str, what: str, address: int, size: int) -> None:
-    """One PMR must hold all of it; the DPR is SINIT's and the heap's alone."""
+    """One PMR must hold all of it, and nothing of it lie in the DPR, where SINIT still writes after it measured."""
+    dpr = platform.chipset.dpr
     pmrs = [each for each in platform.chipset.protected_ranges if each.name != "DPR"]
-    if not platform.memory.is_ram(address, size) or not any(each.covers(address, size) for each in pmrs):
+    outside_dpr = address + size <= dpr.base or dpr.top <= address
+    if not (outside_dpr and any(each.covers(address, size) for each in pmrs)):
         raise _refused(
             component, AcmClass.PROTECTED_MEMORY, 2,
-            f"the {what} must lie in a protected memory region, not at {address:#x}+{size:#x}",
+            f"the {what} must lie in a protected memory region outside the DPR, not at {address:#x}+{size:#x}",
         )  # fmt: skip
 
 
@@ -232,7 +241,7 @@ def _leave_behind(
         heap.write(memory, base, size, heap.Heap(tables.bios, tables.os_mle, tables.os_sinit, left.encode()))
         heap.append_event_log(memory, base, size, encode_log(events, platform.tpm.banks))
     except heap.HeapError as error:
-        raise _refused("heap", AcmClass.HEAP, 4, error.message) from error
+        raise _refused("heap", AcmClass.HEAP, 5, error.message) from error
 
 
 def _memory_map(platform: TxtPlatform) -> tuple[heap.MemoryDescriptor, ...]:

@@ -1,7 +1,8 @@
 """Layouts of the Intel Virtualization Technology for Directed I/O Architecture Specification, revision 4.1 ("VT-d").
 
 Layout only: what the unit does with a bit stands in the module that does it. Registers come in address order with their
-gaps, and the lengths must add up to the page that the unit answers for.
+gaps, and the lengths must add up to the page that the unit answers for. The file is long because it is one
+specification's tables in one place.
 """
 
 from __future__ import annotations

@@ -14,9 +14,8 @@ from vafw.address import Bdf
 from vafw.hw.memory import PhysicalMemory
 from vafw.hw.vtd.bits import IRTE_RESERVED, SQ_MASKS, FaultReason, Irte, MsiAddress, SourceValidation
 from vafw.hw.vtd.fault import InterruptFault
+from vafw.hw.vtd.walk import Blocked
 
-_QUALIFIED = frozenset({FaultReason.IRTE_NOT_PRESENT, FaultReason.IRTE_RESERVED, FaultReason.SOURCE_NOT_VERIFIED})
-"""Reasons that an IRTE's FPD keeps quiet."""
 _XAPIC_DST_RESERVED = 0xFFFF_00FF << 32
 """DST without extended interrupt mode: only bits 47:40 name a processor."""
 
@@ -69,7 +68,8 @@ class InterruptTable:
         self.entries = 0
         self.extended = False
         """EIME: DST is a 32-bit x2APIC id."""
-        self._cache: dict[int, int] = {}
+        self._cache: dict[int, tuple[int, Interrupt]] = {}
+        """Index to an entry that passed every check but the requester's, and what it stands for."""
 
     def point_to(self, base: int, entries: int, *, extended: bool) -> None:
         """SIRTP: use the table at `base`; the cache stays until software invalidates it (CAP.ESIRTPS = 0)."""
@@ -94,29 +94,38 @@ class InterruptTable:
         index = handle + (data & 0xFFFF if MsiAddress.SHV.get(address) else 0)
         if index >= self.entries:
             return _blocked(source, index, FaultReason.INDEX_BEYOND_TABLE)
-        entry = self._cache.get(index)
-        if entry is None:
-            raw = self._memory.read_ram(self.base + index * 16, 16)
-            if raw is None:
-                return _blocked(source, index, FaultReason.IRTE_UNREADABLE)
-            entry = int.from_bytes(raw, "little")
-        if reason := self._refusal(entry, source.requester_id):
-            return _blocked(source, index, reason, quiet=bool(Irte.FPD.get(entry)) and reason in _QUALIFIED)
-        self._cache[index] = entry
-        return Interrupt(
-            vector=Irte.VECTOR.get(entry),
-            destination=Irte.DST.get(entry) if self.extended else Irte.DST.get(entry) >> 8,
-            delivery_mode=Irte.DLM.get(entry),
-            logical=bool(Irte.DM.get(entry)),
-            level_triggered=bool(Irte.TM.get(entry)),
-        )
+        known = self._cache.get(index) or self._fetch(index)
+        if isinstance(known, Blocked):
+            return _blocked(source, index, known.reason, quiet=known.quiet)
+        entry, interrupt = known
+        if not _verified(entry, source.requester_id):
+            return _blocked(source, index, FaultReason.SOURCE_NOT_VERIFIED, quiet=bool(Irte.FPD.get(entry)))
+        return interrupt
 
-    def _refusal(self, entry: int, source_id: int) -> FaultReason | None:
+    def _fetch(self, index: int) -> tuple[int, Interrupt] | Blocked:
+        """Read an entry from the table, and remember it if it is one."""
+        raw = self._memory.read_ram(self.base + index * 16, 16)
+        if raw is None:
+            return Blocked(FaultReason.IRTE_UNREADABLE)
+        entry = int.from_bytes(raw, "little")
+        quiet = bool(Irte.FPD.get(entry))
         if not Irte.P.get(entry):
-            return FaultReason.IRTE_NOT_PRESENT
+            return Blocked(FaultReason.IRTE_NOT_PRESENT, quiet)
         if entry & (IRTE_RESERVED if self.extended else IRTE_RESERVED | _XAPIC_DST_RESERVED):
-            return FaultReason.IRTE_RESERVED
-        return None if _verified(entry, source_id) else FaultReason.SOURCE_NOT_VERIFIED
+            return Blocked(FaultReason.IRTE_RESERVED, quiet)
+        known = self._cache[index] = (entry, _interrupt(entry, extended=self.extended))
+        return known
+
+
+def _interrupt(entry: int, *, extended: bool) -> Interrupt:
+    destination = Irte.DST.get(entry)
+    return Interrupt(
+        vector=Irte.VECTOR.get(entry),
+        destination=destination if extended else destination >> 8,
+        delivery_mode=Irte.DLM.get(entry),
+        logical=bool(Irte.DM.get(entry)),
+        level_triggered=bool(Irte.TM.get(entry)),
+    )
 
 
 def _verified(entry: int, source_id: int) -> bool:

@@ -44,7 +44,7 @@ def addresses_are_usable(documents: DocumentSet) -> Iterator[Diagnostic]:
 
 
 def unusable(interface: IPv4Interface | IPv6Interface) -> str | None:
-    """What an address is, where no station can have it; None where one can. Multicast ones are no `Interface`.
+    """What an address is, where no station can have it; None where one can. No `Interface` is multicast or mapped.
 
     Both addresses of a /31 (RFC 3021) and of a /127 (RFC 6164) are usable, and a /32 or /128 has only one.
     """
@@ -52,7 +52,7 @@ def unusable(interface: IPv4Interface | IPv6Interface) -> str | None:
     if address.is_loopback:
         return "a loopback address"
     if isinstance(address, IPv6Address):
-        return "an IPv4-mapped address" if address.ipv4_mapped is not None else None
+        return None
     if address.is_reserved or int(address) >> 24 == 0:
         return "a reserved address"
     if network.prefixlen < 31 and address == network.network_address:

@@ -47,20 +47,18 @@ def ports_are_used_once(documents: DocumentSet) -> Iterator[Diagnostic]:
     if len(path) > 1:
         taken[Port(path[1], OUTSIDE)] = (f"the wire, through '{path[0]}'", ("path", 1))
     for wire in wires(documents):
-        ends = (wire.link.outer, wire.link.inner)
-        for side, end in enumerate(ends):
-            place = wire.place if wire.of_path else (*wire.place, "between", side)
+        for end, where in ((wire.link.outer, wire.outer_place), (wire.link.inner, wire.inner_place)):
             if end in taken and not wire.of_path:
                 by, first = taken[end]
                 yield Diagnostic(
                     "VAFW-T022",
                     f"a port must be used once, and '{end}' is used already",
-                    span_at(topology, *place),
+                    span_at(topology, *where),
                     "used again here",
                     related=(Label(span_at(topology, *first), f"first used by {by}"),),
                     hint=f"join '{wire.link.name}' to a free port",
                 )
-            taken.setdefault(end, (f"the link '{wire.link.name}'", place))
+            taken.setdefault(end, (f"the link '{wire.link.name}'", where))
 
 
 def link_names_are_free(documents: DocumentSet) -> Iterator[Diagnostic]:

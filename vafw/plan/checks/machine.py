@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from vafw.document.diagnostic import Diagnostic, Label
 from vafw.document.load import DocumentSet
 from vafw.plan.checks.place import is_written, span_at
-from vafw.plan.graph.outline import size
+from vafw.plan.quantity import size
 from vafw.plan.roster import roster
 
 

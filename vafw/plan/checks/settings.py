@@ -13,7 +13,7 @@ from vafw.document.load import DocumentSet, read_listed
 from vafw.document.model import written
 from vafw.document.source import Source
 from vafw.plan.checks.place import span_at
-from vafw.plan.host_names import NotHostNames, host_names, is_host_name
+from vafw.plan.list_file import WrongLine, is_host_name, listed_names
 from vafw.plan.roster import VmUse, appliance_uses
 
 
@@ -63,14 +63,14 @@ def _unusable_file(documents: DocumentSet, where: tuple[str | int, ...], file: s
         yield replace(found, hint=found.hint or "write the file beside the topology, or correct its name")
         return
     try:
-        host_names(found)
-    except NotHostNames as problem:
+        listed_names(found)
+    except WrongLine as problem:
         yield Diagnostic(
             "VAFW-T072",
-            f"a line must hold one host name, not {written(problem.text)}",
+            problem.message,
             problem.span,
             related=(Label(span_at(documents.topology, *where), "the file is listed here"),),
-            hint="write one name a line; what follows a # is a comment",
+            hint="write one name a line, or a line of a hosts file; what follows a # is a comment",
         )
 
 

@@ -69,14 +69,16 @@ def _box(
     text = "  ".join(cell.ljust(width) for cell, width in zip(_row(vm), columns, strict=True))
     rule = strokes.across * (len(text) + 2)
     top_left, top_right, bottom_left, bottom_right = strokes.corners
-    devices = "  ".join(
-        f" {strokes.assigned} {function.name} {function_caption(function)}"
-        for function in vm.functions
-        if function != parts.wire
-    )
-    yield top_left + _joined(rule, strokes.enter if enters else "") + top_right
-    yield f"{strokes.down} {text} {strokes.down}{devices}"
-    yield bottom_left + _joined(rule, strokes.leave if leaves else "") + bottom_right
+    rows = [
+        top_left + _joined(rule, strokes.enter if enters else "") + top_right,
+        f"{strokes.down} {text} {strokes.down}",
+        bottom_left + _joined(rule, strokes.leave if leaves else "") + bottom_right,
+    ]
+    devices = [function for function in vm.functions if function != parts.wire]
+    for position, function in enumerate(devices):
+        # The first beside the text, the next below and above it: three devices need no more lines than one.
+        rows[(position + 1) % 3] += f" {strokes.assigned} {function.name} {function_caption(function)}"
+    yield from rows
 
 
 def _joined(rule: str, joint: str) -> str:

@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 from vafw.machine.inventory import PciFunction
 from vafw.plan.plan import LinkPlan, Plan, VmPlan, VmRole
-
-_UNITS: Final = (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
-
-
-def size(bytes_: int) -> str:
-    """Bytes in the largest unit that divides them, as documents write it: ``256 MiB``."""
-    for unit, worth in _UNITS:
-        if bytes_ and bytes_ % worth == 0:
-            return f"{bytes_ // worth} {unit}"
-    return f"{bytes_} bytes"
+from vafw.plan.quantity import size
 
 
 def share(vm: VmPlan) -> str:

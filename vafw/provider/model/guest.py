@@ -18,12 +18,13 @@ period in `timer_period_s`; and `draw()`, which returns a picture for the VM's d
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Iterable, Mapping
-from typing import Final, Protocol, TypeAlias, final, runtime_checkable
+from collections.abc import Callable, Generator
+from typing import Final, TypeAlias, final
 
 from vafw.hw.pci.display import BYTES_PER_PIXEL, DisplayRegister
 from vafw.hw.pci.network_card import NetworkRegister
 from vafw.hw.vmx.guest import GuestCpu, GuestProgram, Hlt, PrivilegedOperation, Running, Vmcall
+from vafw.provider.model.offers import ActsByItself, CreateProgram, Draws, Frames, GuestPicture, Starts
 from vafw.provider.model.ring_driver import (
     BUFFER_BYTES,
     BUFFERS_BYTES,
@@ -47,55 +48,7 @@ MAXIMUM_FAULT_LINES: Final = 16
 """Failures of the program that are logged; all are counted."""
 DEFAULT_TIMER_PERIOD_S: Final = 0.1
 
-CreateProgram: TypeAlias = Callable[[Mapping[str, Value]], PacketAppliance]
-Frames: TypeAlias = Iterable[tuple[str, bytes]]
 Steps: TypeAlias = Generator[PrivilegedOperation, object, None]
-
-
-@runtime_checkable
-class ActsByItself(Protocol):
-    """A program that sends frames unasked."""
-
-    def on_timer(self, now_s: float) -> Frames:
-        """Frames to send now; called about every `timer_period_s` seconds."""
-        ...
-
-
-@runtime_checkable
-class Starts(Protocol):
-    """A program with something to send when it starts."""
-
-    def start(self, now_s: float) -> Frames:
-        """Frames to send first."""
-        ...
-
-
-class GuestPicture(Protocol):
-    """A picture: three bytes a pixel, line by line from the top."""
-
-    @property
-    def width(self) -> int:
-        """Pixels of a line."""
-        ...
-
-    @property
-    def height(self) -> int:
-        """Lines."""
-        ...
-
-    @property
-    def rgb(self) -> bytes:
-        """``width * height * 3`` bytes."""
-        ...
-
-
-@runtime_checkable
-class Draws(Protocol):
-    """A program with a screen."""
-
-    def draw(self) -> GuestPicture:
-        """What the screen shows."""
-        ...
 
 
 def guest_kernel(create: CreateProgram) -> GuestProgram:
@@ -247,7 +200,7 @@ class _Kernel:
                     self._handle(port, frames)
                     yield from self._flush(port, drained=True)
                 for other in order:
-                    yield from self._flush(other, drained=False)
+                    yield from self._flush(other)
 
     def _receive(self, port: _Port) -> list[bytes]:
         if port.device is not None:
@@ -256,12 +209,13 @@ class _Kernel:
         port.received += len(frames)
         return frames
 
-    def _flush(self, port: _Port, *, drained: bool) -> Steps:
-        """Post what waits, and tell the VMM where it is a link that has new frames or new buffers."""
-        sent = port.tx.flush()
-        port.sent += sent
-        if (sent or drained) and port.device is None:
-            yield Vmcall(Hypercall.LINK_DOORBELL, port.link)
+    def _flush(self, port: _Port, *, drained: bool = False) -> Steps:
+        """Post what waits until the ring stays full; tell the VMM of a link's new frames, or of its new buffers."""
+        while (sent := port.tx.flush()) or drained:
+            drained = False
+            port.sent += sent
+            if port.device is None:
+                yield Vmcall(Hypercall.LINK_DOORBELL, port.link)
 
     # -- the program ------------------------------------------------------------------------------------------
 

@@ -136,10 +136,11 @@ class MeasuredMachine:
         return LaunchError(error.component, error.reason, error.error_code, error.expected, error.found)
 
     def _extend(self, label: str, digests: Mapping[int, bytes]) -> LaunchStep:
+        if not self._launched:
+            return LaunchStep(f"not extended: {label}", "locality 2 is open to a launched VMM only")
         self._tpm.extend(VMM_PCR, digests, VMM_LOCALITY)
-        if self._launched:
-            event = Event(VMM_PCR, EventType.EV_IPL, digests, label.encode())
-            loader.append_event_log(self._platform, encode_event(event))
+        event = Event(VMM_PCR, EventType.EV_IPL, digests, label.encode())
+        loader.append_event_log(self._platform, encode_event(event))
         return LaunchStep(f"extend PCR {VMM_PCR}", f"{label}  {digests[SHA256].hex()}")
 
     def _flip_staged(self, bit: int) -> None:

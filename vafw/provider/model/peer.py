@@ -5,8 +5,8 @@ for the gateway, DNS for the resolver, echo requests to anything it knows, and T
 port. Everything else it meets with silence, as the internet does; a closed port of a known host with a RST.
 
 No state: what a segment is answered with follows from the segment alone. A SYN is answered with a sequence number
-computed from its ports, the first segment of a request with the whole answer and a FIN, and a retransmission therefore
-with the same bytes again. A deterministic peer needs no more, and a real server could do with no less.
+computed from its ports, the segment that ends a request (PSH) with the whole answer and a FIN, and a retransmission
+therefore with the same bytes again. A deterministic peer needs no more, and a real server could do with no less.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ class Site:
         default_factory=lambda: {
             "www.example.com": _texts("198.51.100.10", "2001:db8:b::10"),
             "news.example.org": _texts("203.0.113.20"),
+            "six.example.com": _texts("2001:db8:b::10"),
             "printer.example.com": _texts("192.168.1.10"),
             "ads.example.net": _texts("203.0.113.20"),
             "tracker.example.org": _texts("198.51.100.10"),
@@ -133,7 +134,9 @@ class Peer:
         if packet.flags & SYN:
             return [self._sent(frame, packet, first - 1 & 0xFFFFFFFF, SYN | ACK)]
         if packet.end > packet.payload and packet.acknowledgement == first:
-            return self._page(frame, packet, first, page)
+            if packet.flags & PSH:
+                return self._page(frame, packet, first, page)
+            return [self._sent(frame, packet, first, ACK)]
         if packet.flags & FIN:
             return [self._sent(frame, packet, packet.acknowledgement, ACK if _is_done(packet, first) else FIN | ACK)]
         return []

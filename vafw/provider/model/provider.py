@@ -218,7 +218,8 @@ class ModelProvider:
         return config
 
     def _now_ns(self) -> int:
-        return self._feeder.now_ns if self._feeder is not None else int(self._clock.monotonic() * 1e9)
+        """The machine's time: it begins with the machine, and passes only while something feeds it."""
+        return self._feeder.now_ns if self._feeder is not None else 0
 
     def _keep_records(self) -> None:
         if self._machine is not None:

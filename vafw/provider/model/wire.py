@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, final
 
+from vafw.errors import PlatformUnable
 from vafw.traffic.pcap import CapturedFrame, CaptureWriter, InvalidCapture, read_capture
 
 DROPPED: Final = "dropped"
@@ -85,12 +86,12 @@ class ResultsWriter:
     """
 
     def __init__(self, path: Path, start_ns: int = 0) -> None:
-        """Begin the file at `path`; frames are stamped with `start_ns` plus their time."""
+        """Begin the file at `path`, or raise PlatformUnable; frames are stamped with `start_ns` plus their time."""
         self._start_ns = start_ns
         try:
             self._file = path.open("wb")
         except OSError as error:
-            raise InvalidCapture(f"{path}: the results cannot be written: {error.strerror}") from error
+            raise PlatformUnable(f"{path}: the results cannot be written: {error.strerror}") from error
         self._writer = CaptureWriter(self._file)
 
     def left(self, side: Side, frame: bytes, time_s: float) -> None:

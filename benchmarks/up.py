@@ -1,0 +1,170 @@
+"""Time to ready, frames/s through the chain and translations/s, each beside a limit measured in the same run.
+
+    .venv/bin/python benchmarks/up.py [--frames N]
+
+Every figure is the median of interleaved rounds; quote the ratios, never a single time.
+
+    ready         process start of `vafw up` to the user OS being healthy   | limit: importing what it imports
+    chain         frames/s through NIC, VT-d, firewall, dns and user OS     | limit: the same frames through the
+                                                                             | firewall's program alone, no machine
+    walk          second-stage walks by the remapping unit, IOTLB flushed   | limit: four unrolled loads over a
+    IOTLB hit     the same address again                                    |   memoryview, no checks
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from vafw.address import Bdf, Hpa, Iova
+from vafw.clock import SystemClock
+from vafw.hw.memory import PhysicalMemory
+from vafw.hw.pc import REMAPPING_UNIT, REMAPPING_UNIT_SIZE
+from vafw.hw.vtd import RemappingUnit
+from vafw.provider.model import image
+from vafw.provider.model.provider import ModelProvider
+from vafw.provider.model.traffic import Traffic
+from vafw.provider.model.wire import CaptureReplay, Side
+from vafw.supervisor.run import load_plan
+from vafw.trace import Trace
+from vafw.traffic.appliance import INSIDE, OUTSIDE
+from vafw.vmm.frames import FrameAllocator
+from vafw.vmm.remapping import RemappingDriver
+
+ROOT = Path(__file__).parent.parent
+TOPOLOGY = ROOT / "policies" / "office-laptop" / "topology.yaml"
+CAPTURE = ROOT / "tests" / "captures" / "office-10k.pcap.gz"
+ROUNDS = 5
+DEVICE = Bdf(2, 0, 0)
+PAGES = 512
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds that one call takes."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def interleaved(*works: Callable[[], object]) -> list[float]:
+    """Median seconds of each, run in turn for `ROUNDS` rounds."""
+    times = [[timed(work) for work in works] for _ in range(ROUNDS)]
+    return [statistics.median(column) for column in zip(*times, strict=True)]
+
+
+def ready() -> tuple[float, float]:
+    """Seconds of a whole `vafw up` with no traffic, and of a process that only imports what it needs."""
+    with tempfile.TemporaryDirectory() as runs:
+        environment = {"VAFW_RUN_DIR": runs, "PATH": "/usr/bin:/bin"}
+        up = [sys.executable, "-m", "vafw", "up", str(TOPOLOGY), "--until-idle", "--json"]
+        imports = [sys.executable, "-c", "import vafw.cli.up, vafw.supervisor.run, vafw.plan.compile"]
+        whole, alone = interleaved(
+            lambda: subprocess.run(up, env=environment, check=True, capture_output=True),
+            lambda: subprocess.run(imports, env=environment, check=True, capture_output=True),
+        )
+    return whole, alone
+
+
+def chain(limit: int) -> tuple[int, float, float]:
+    """Frames, seconds through the whole machine, and through the firewall's program alone."""
+    plan = load_plan(TOPOLOGY)
+    frames = [each for each, _ in zip(CaptureReplay(CAPTURE, plan.wire.mac or ""), range(limit), strict=False)]
+
+    def through_the_machine() -> None:
+        asyncio.run(_carry(limit))
+
+    def through_the_firewall() -> None:
+        folder = plan.vm("firewall").image.folder
+        program = image.program(image.load(folder)).create(plan.vm("firewall").config)
+        for each in frames:
+            program.handle(OUTSIDE if each.side is Side.WIRE else INSIDE, each.frame, each.time_s)
+
+    idle = statistics.median(timed(lambda: asyncio.run(_start())) for _ in range(3))
+    machine, firewall = interleaved(through_the_machine, through_the_firewall)
+    return len(frames), machine - idle, firewall
+
+
+async def _start() -> ModelProvider:
+    clock = SystemClock()
+    plan = load_plan(TOPOLOGY)
+    traffic = Traffic.choose(capture=CAPTURE)
+    provider = ModelProvider(plan, traffic, clock=clock, trace=Trace(clock.monotonic), random=bytes)
+    await provider.launch()
+    for vm in plan.vms:
+        await provider.start(vm.name)
+    return provider
+
+
+async def _carry(limit: int) -> None:
+    provider = await _start()
+    await provider.carry()
+    await provider.power_off()
+
+
+def translations() -> tuple[float, float, float]:
+    """Seconds for `PAGES` walks, `PAGES` IOTLB hits, and `PAGES` unrolled walks without any check."""
+    memory = PhysicalMemory(1 << 30)
+    unit = RemappingUnit(memory)
+    memory.map_window(REMAPPING_UNIT, REMAPPING_UNIT_SIZE, unit)
+    driver = RemappingDriver(memory, FrameAllocator(Hpa(1 << 20), 64 << 20), REMAPPING_UNIT)
+    driver.enable()
+    domain = driver.create_domain()
+    for page in range(PAGES):
+        driver.map(domain, Iova(page << 12), Hpa((256 << 20) + (page << 12)), 4096)
+    driver.attach(DEVICE, domain)
+
+    def walk() -> None:
+        for page in range(PAGES):
+            unit.translate(DEVICE, Iova(page << 12), write=False)
+
+    def flush() -> None:
+        driver.map(domain, Iova(1 << 30), Hpa(0), 4096)
+        driver.unmap(domain, Iova(1 << 30), 4096)
+        memory.write_u64(Hpa(REMAPPING_UNIT + 0x28), 0)
+
+    flat = memoryview(bytearray(5 * 4096)).cast("Q")
+    for level in range(4):
+        flat[level * 512] = (level + 1) * 512
+    for index in range(512):
+        flat[3 * 512 + index] = 4 * 512
+
+    def unrolled() -> None:
+        for page in range(PAGES):
+            flat[flat[flat[flat[page >> 27 & 511] + (page >> 18 & 511)] + (page >> 9 & 511)] + (page & 511)]
+
+    walks, hits, limits = [], [], []
+    for _ in range(ROUNDS):
+        driver.detach(DEVICE)
+        driver.attach(DEVICE, domain)
+        flush()
+        walks.append(timed(walk))
+        hits.append(timed(walk))
+        limits.append(timed(unrolled))
+    return statistics.median(walks), statistics.median(hits), statistics.median(limits)
+
+
+def main() -> None:
+    """Print every figure with its limit."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--frames", type=int, default=10_000, help="frames of the capture to carry")
+    limit = options.parse_args().frames
+    print(f"{'job':<10} {'figure':>16} {'limit':>22}   ratio")
+    whole, imports = ready()
+    print(f"{'ready':<10} {whole * 1000:>13.0f} ms {imports * 1000:>12.0f} ms imports   {imports / whole:.2f}")
+    frames, machine, firewall = chain(limit)
+    figure, alone = frames / machine, frames / firewall
+    print(f"{'chain':<10} {figure:>9.0f} frames/s {alone:>9.0f} frames/s alone   {figure / alone:.2f}")
+    walk, hit, unrolled = (PAGES / seconds for seconds in translations())
+    print(f"{'walk':<10} {walk / 1e3:>14.0f} k/s {unrolled / 1e3:>13.0f} k/s loads   {walk / unrolled:.2f}")
+    print(f"{'IOTLB hit':<10} {hit / 1e3:>14.0f} k/s {walk / 1e3:>13.0f} k/s walks   {hit / walk:.2f}")
+
+
+if __name__ == "__main__":
+    main()
