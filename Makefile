@@ -40,7 +40,7 @@ measure: venv ## write the reference values of every shipped topology anew
 	$(cd) for each in policies/*/topology.yaml; do $(bin)vafw measure "$$each" --write || exit; done
 
 captures: venv-test ## make the shipped captures of real traffic anew (root, network namespaces)
-	$(cd) $(bin)python tests/captures/make_captures.py
+	$(cd) $(bin)python -m tests.captures.make_captures
 
 bench: venv-test ## benchmarks, printed as figures and ratios
 	$(cd) for each in benchmarks/*.py; do $(bin)python "$$each" || exit; done

@@ -24,6 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vafw.address import Bdf, Hpa, Iova
+from vafw.cli.model_platform import load_plan
 from vafw.clock import SystemClock
 from vafw.hw.memory import PhysicalMemory
 from vafw.hw.pc import REMAPPING_UNIT, REMAPPING_UNIT_SIZE
@@ -32,7 +33,6 @@ from vafw.provider.model import image
 from vafw.provider.model.provider import ModelProvider
 from vafw.provider.model.traffic import Traffic
 from vafw.provider.model.wire import CaptureReplay, Side
-from vafw.supervisor.run import load_plan
 from vafw.trace import Trace
 from vafw.traffic.appliance import INSIDE, OUTSIDE
 from vafw.vmm.frames import FrameAllocator
@@ -64,7 +64,7 @@ def ready() -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as runs:
         environment = {"VAFW_RUN_DIR": runs, "PATH": "/usr/bin:/bin"}
         up = [sys.executable, "-m", "vafw", "up", str(TOPOLOGY), "--until-idle", "--json"]
-        imports = [sys.executable, "-c", "import vafw.cli.up, vafw.supervisor.run, vafw.plan.compile"]
+        imports = [sys.executable, "-c", "import vafw.cli.up, vafw.cli.model_platform"]
         whole, alone = interleaved(
             lambda: subprocess.run(up, env=environment, check=True, capture_output=True),
             lambda: subprocess.run(imports, env=environment, check=True, capture_output=True),

@@ -116,7 +116,7 @@ def test_a_script_is_followed_and_the_policy_shows(vafw: Vafw, office: Path) -> 
         (["--wire", "tap:a"], "--wire and --user must be given together: traffic goes from one to the other"),
         (["--wire", "eth0", "--user", "tap:b"], "--wire must be tap:NAME, not 'eth0'"),
         (["--pcap-out", "x.pcapng"], "--pcap-out must be given with something that feeds the machine"),
-        (["--for", "soon"], "--for: a duration must be a number and a unit, such as 30 s or 5 min, not 'soon'"),
+        (["--for", "soon"], "--for must be a time with its unit, such as 30 s or 5 min, not 'soon'"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(

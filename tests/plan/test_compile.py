@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 GOLDEN = Path(__file__).parent / "golden"
 EVERYTHING = ~Capability(0)
-DIGEST = "31b3f15009cd2d23c8326c391b75a309bbcdd2d00db606cbead2d614555118cf"
+DIGEST = "80e36558272c2c4d2b23a521a18489fa99c2e72430938b257f168e1771078bac"
 TAP = [
     ("{use: firewall, memory: 256 MiB, assign: [nic]}", "{use: tapped-filter, assign: [nic]}"),
     ("  dns:", "  zeek: {use: ids, mode: mirror}\n  arkime: {use: ids, mode: mirror}\n  dns:"),
@@ -62,6 +62,12 @@ def test_links_are_named_after_both_ends_from_the_wire_inwards(desk: Desk) -> No
     assert [link.name for link in links] == ["firewall-dns", "dns-user-os", "feed", "side"]
     assert (links[0].outer, links[0].inner) == (Port("firewall", "inside"), Port("dns", "outside"))
     assert (links[2].outer, links[2].inner) == (Port("firewall", "mirror"), Port("zeek", "capture"))
+
+
+def test_the_outer_end_of_a_link_is_the_one_nearer_to_the_wire_however_it_is_written(desk: Desk) -> None:
+    turned = [*TAP, ("[firewall.mirror, zeek.capture]", "[zeek.capture, firewall.mirror]")]
+    one, other = (compile_plan(desk(topology=edits), EVERYTHING).links for edits in (TAP, turned))
+    assert one == other
 
 
 def test_functions_belong_to_the_vms_that_the_topology_gives_them_to(plan: Plan) -> None:

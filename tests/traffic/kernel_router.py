@@ -15,7 +15,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from vafw.traffic import build
@@ -102,18 +102,18 @@ def is_forwarded(seen: bytes, sent: bytes) -> bool:
 def kernel_router(ruleset: str, *, inside: tuple[str, ...]) -> Iterator[KernelRouter]:
     """A router under these nftables rules; `inside` are the networks behind its inner interface."""
     remove()
+    opened = ExitStack()
     try:
         build_namespaces(inside)
         in_router("nft", "-f", "-", text=ruleset)
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         names = {INSIDE: ("inside0", "in0"), OUTSIDE: ("outside0", "out0")}
         with inside_namespace(ENDS):
-            sockets = {side: packet_socket(end) for side, (end, _) in names.items()}
+            sockets = {side: opened.enter_context(packet_socket(end)) for side, (end, _) in names.items()}
         macs = {side: (mac(ROUTER, port), mac(ENDS, end)) for side, (end, port) in names.items()}
         yield KernelRouter(sockets, macs)
-        for each in sockets.values():
-            each.close()
     finally:
+        opened.close()
         remove()
         os.sched_setaffinity(0, range(os.cpu_count() or 1))
 

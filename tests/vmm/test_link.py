@@ -254,3 +254,14 @@ def test_a_link_that_nobody_wired_is_refused() -> None:
     wiring, _, _, _ = two_guests()
     with pytest.raises(NoSuchObject, match=r"^a link must be one of link, not 'lnk'$"):
         wiring.unwire("lnk")
+
+
+def test_a_head_that_the_guest_rewrites_is_only_shown_again_and_never_believed() -> None:
+    wiring, _, outer, inner = two_guests()
+    for _ in range(3):
+        inner.post()
+    for number, lie in enumerate((7, 0xFFFF_FFFF, 3)):
+        outer.memory.write(REGISTERS + TX_REGISTERS + 0x0C, lie.to_bytes(4, "little"))
+        outer.send(bytes([number]))
+        wiring.doorbell(outer.port)
+    assert inner.collect() == [b"\x00", b"\x01", b"\x02"]

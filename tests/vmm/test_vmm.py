@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.vmm.pc import DISPLAY, MIB, NIC, build_pc, idles, says
-from vafw.address import Hpa, Iova
+from vafw.address import Gpa, Hpa, Iova
 from vafw.errors import NoSuchObject
-from vafw.hw.vmx import Cpuid, GuestCpu, GuestProgram, Hlt, Running, Vmcall
+from vafw.hw.vmx import Access, Cpuid, GuestCpu, GuestProgram, Hlt, Running, Vmcall
 from vafw.hw.vtd import DmaFault
 from vafw.trace import EventKind
 from vafw.vmm.boot import BOOT_GPA, BootInformation
@@ -274,3 +274,51 @@ def test_blocked_dma_is_journalled_under_the_name_of_the_vm() -> None:
     pc.vmm.take_records()
     pc.root_complex.dma_write(NIC, Iova(32 * MIB), b"x")
     assert [(each.kind, each.subject) for each in pc.vmm.take_records()] == [(EventKind.DMA_FAULT, "a")]
+
+
+def test_an_exit_that_the_vmm_has_no_answer_to_fails_the_vm_and_is_journalled() -> None:
+    pc = build_pc()
+    vm = pc.vmm.create_vm("a", 32 * MIB)
+    root = vm.tables.eptp & 0xF_FFFF_FFFF_F000
+    pc.memory.write_u64(Hpa(root + 8), 2)
+
+    def stumbles(cpu: GuestCpu) -> Running:
+        yield Access(Gpa(1 << 39), 4)
+
+    pc.vmm.start("a", stumbles)
+    pc.vmm.run_until_idle()
+    assert vm.state is VmState.FAILED
+    assert vm.ended == (
+        "VM exit 49 EPT_MISCONFIGURATION: EPT misconfiguration at GPA 0x8000000000, level 4: EptEntry(0x2: W)"
+    )
+    assert pc.vmm.take_records()[-1].detail == {"why": vm.ended}
+
+
+def test_an_interrupt_that_arrives_in_non_root_operation_reaches_the_guest_it_is_for() -> None:
+    seen: list[object] = []
+
+    def program(cpu: GuestCpu) -> Running:
+        while True:
+            seen.append((yield Hlt()))
+
+    pc = build_pc()
+    vm = pc.vmm.create_vm("a", 32 * MIB)
+    pc.vmm.assign("a", NIC, name="nic")
+    pc.vmm.start("a", program)
+    pc.vmm.run_until_idle()
+    pc.vmm.interrupt("a", Vector.REPORT)
+    vm.vcpus[0].processor.raise_interrupt(vm.assignments[NIC].host_vector)
+    pc.vmm.run_until_idle()
+    assert seen == [Vector.REPORT, Vector.FIRST_FUNCTION]
+    assert vm.exits["EXTERNAL_INTERRUPT"] == 1
+
+
+def test_an_interrupt_of_a_function_that_is_gone_is_nobodys() -> None:
+    pc = build_pc()
+    vm = pc.vmm.create_vm("a", 32 * MIB)
+    pc.vmm.assign("a", NIC, name="nic")
+    pc.vmm.start("a", idles)
+    pc.nic.signal()
+    pc.vmm.stop("a")
+    assert pc.vmm.run_until_idle()
+    assert (vm.pending, pc.root_complex.take_interrupts()) == ({}, ())

@@ -42,14 +42,16 @@ def _running(run: RunDirectory, output: Output) -> int:
 
 
 def _fresh(topology: Path, tamper: str | None, output: Output) -> int:
-    from vafw.cli.progress import show_step  # deferred with all below: the model platform is a large import
+    from vafw.cli.model_platform import assembly, load_plan  # deferred with all below: a large import
+    from vafw.cli.progress import show_step
     from vafw.provider.model.tamper import TamperPlan
-    from vafw.supervisor.run import RunEnded, load_plan, prove
+    from vafw.provider.model.traffic import Traffic
+    from vafw.supervisor.run import RunEnded, prove
 
     plan = load_plan(topology)
-    altered = TamperPlan.parse(tamper, plan) if tamper else None
+    machine = assembly(plan, Traffic(), TamperPlan.parse(tamper, plan) if tamper else None)
     try:
-        snapshot = asyncio.run(prove(plan, tamper=altered, watch=None if output.json else show_step)).to_json()
+        snapshot = asyncio.run(prove(plan, machine, watch=None if output.json else show_step)).to_json()
     except RunEnded as ended:
         if not output.json:
             _print(ended.snapshot.to_json())

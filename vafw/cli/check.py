@@ -11,9 +11,7 @@ import click
 from vafw.cli.options import json_option, topology_argument
 from vafw.cli.output import Output
 from vafw.document.diagnostic import Diagnostic, DocumentInvalid, Severity
-from vafw.document.load import Document, load_document, load_topology
-from vafw.document.model import Head
-from vafw.document.topology import Topology
+from vafw.document.load import DocumentSet, load_any
 from vafw.errors import ExitCode
 
 
@@ -36,17 +34,15 @@ def command(topology: Path, as_json: bool) -> int:
 
 def _check(path: Path) -> tuple[Sequence[Diagnostic], str]:
     try:
-        document: Document[Head] = load_document(path)
-        if not isinstance(document.model, Topology):
-            return (), f"{path}: a correct {getattr(document.model, 'kind', 'document')}"
-        documents = load_topology(path)
+        documents = load_any(path)
     except DocumentInvalid as invalid:
         return invalid.diagnostics, ""
-    from vafw.plan.compile import check  # deferred: a document that cannot be read needs no checks across documents
+    if not isinstance(documents, DocumentSet):
+        return (), f"{path}: a correct {getattr(documents.model, 'kind', 'document')}"
+    from vafw.plan.compile import check  # deferred: a single document needs no checks across documents
 
-    topology = documents.topology.model
-    proofs = len(documents.policy.model.traffic.prove)
+    topology, traffic = documents.topology.model, documents.policy.model.traffic
     return check(documents), (
-        f"{path}: correct; {len(topology.appliances)} appliances, {len(documents.policy.model.traffic.rules)} rules, "
-        f"{proofs} proofs hold"
+        f"{path}: correct; {len(topology.appliances)} appliances, {len(traffic.rules)} rules, "
+        f"{len(traffic.prove)} proofs hold"
     )

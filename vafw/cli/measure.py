@@ -56,9 +56,13 @@ def reference_values(name: str, sinit: bytes, vmm: bytes, images: Mapping[str, b
         "vafw: 1",
         "kind: reference-values",
         f"name: {name}",
-        f"sinit: [{{sha256: {sinit.hex()}, note: \"{note}\"}}]",
-        f"vmm: [{{sha256: {vmm.hex()}, note: \"{note}\"}}]",
+        f"sinit: [{_accepted(sinit, note)}]",
+        f"vmm: [{_accepted(vmm, note)}]",
         "images:",
-        *(f"  {image}: [{{sha256: {digest.hex()}, note: \"{note}\"}}]" for image, digest in images.items()),
+        *(f"  {image}: [{_accepted(digest, note)}]" for image, digest in images.items()),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _accepted(digest: bytes, note: str) -> str:
+    return f'{{sha256: "{digest.hex()}", note: "{note}"}}'

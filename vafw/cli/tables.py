@@ -43,11 +43,12 @@ Json = Mapping[str, Any]
 def print_snapshot(snapshot: Json, *, attestation_only: bool = False) -> None:
     """Print every table that the snapshot has something for, on standard output."""
     console = Console(highlight=False, width=None if Console().is_terminal else _WIDTH_ELSEWHERE)
-    for part in _attestation(snapshot) if attestation_only else _parts(snapshot):
+    for part in _attestation(snapshot) if attestation_only else parts(snapshot):
         console.print(part)
 
 
-def _parts(snapshot: Json) -> Iterable[RenderableType]:
+def parts(snapshot: Json) -> Iterable[RenderableType]:
+    """Every table that the snapshot has something for."""
     yield _headline(snapshot)
     yield from _attestation(snapshot)
     started = any(vm["phase"] != "defined" for vm in snapshot["vms"])

@@ -47,18 +47,20 @@ def command(
 
     Without --for and --until-idle it stays up until Ctrl-C or `vafw down`.
     """
-    from vafw.cli.progress import show_step  # deferred with all below: the model platform is a large import
+    from vafw.cli.model_platform import assembly, load_plan, script_steps  # deferred with all below: a large import
+    from vafw.cli.progress import show_step
     from vafw.provider.model.tamper import TamperPlan
     from vafw.provider.model.traffic import Traffic
-    from vafw.supervisor.run import RunEnded, RunOptions, load_plan, run, script_steps
+    from vafw.supervisor.run import RunEnded, RunOptions, run
 
-    plan = load_plan(topology)
+    options = RunOptions(until_idle, _seconds(duration))
     steps = script_steps(script) if script else None
     traffic = Traffic.choose(capture=pcap, results=pcap_out, wire=wire, user=user, script=steps)
-    options = RunOptions(traffic, TamperPlan.parse(tamper, plan) if tamper else None, until_idle, _seconds(duration))
+    plan = load_plan(topology)
+    machine = assembly(plan, traffic, TamperPlan.parse(tamper, plan) if tamper else None)
     output = Output(as_json, "Up")
     try:
-        snapshot, _ = asyncio.run(run(plan, options, watch=None if as_json else show_step))
+        snapshot, _ = asyncio.run(run(plan, machine, options, watch=None if as_json else show_step))
     except RunEnded as ended:
         if not as_json:
             _show(output, ended.snapshot, ended.exit_code)
@@ -82,4 +84,4 @@ def _seconds(duration: str | None) -> float | None:
     try:
         return float(str(parse_duration(duration)))
     except ValueError as error:
-        raise UsageError(f"--for: {error}") from error
+        raise UsageError(f"--for {error}") from error

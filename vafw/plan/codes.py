@@ -42,6 +42,13 @@ CODES: Final = table(
             "Rename the appliance.",
         ),
         Code(
+            "VAFW-T005",
+            "an image without an accepted measurement",
+            "Every image is measured before it starts, and the gate opens only for measurements that the reference "
+            "values list.",
+            "Write them with `vafw measure --write` after having looked at what is measured.",
+        ),
+        Code(
             "VAFW-T010",
             "a path that does not begin at the wire",
             "The first hop of the path is the network function that the wire is plugged into.",

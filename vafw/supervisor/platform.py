@@ -86,6 +86,8 @@ class Appraiser(Protocol):
         expected_plan: bytes,
         expected_documents: Mapping[str, str],
         expected_images: tuple[str, ...],
+        *,
+        plan_name: str,
     ) -> AttestationResult:
         """Appraise; every path ends in a result."""
         ...

@@ -1,25 +1,20 @@
-"""One run of `up`, from documents to the end: assemble plan, platform and verifier, hold the run directory, serve.
+"""One run of `up`, from start to end: hold the run directory, bring the plan up, serve requests, stop clean.
 
-The faces call `run`; everything it decides lies in the parts it joins.
+Which platform it runs on is the face's choice: it hands over a function that makes the platform and its verifier.
 """
 
 from __future__ import annotations
 
 import asyncio
-import secrets
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
-from vafw.attest.verifier import Verifier
 from vafw.clock import Clock, SystemClock
 from vafw.errors import VafwError
 from vafw.plan.plan import Plan
-from vafw.provider.model.provider import ModelProvider
-from vafw.provider.model.tamper import TamperPlan
-from vafw.provider.model.traffic import Traffic
+from vafw.supervisor.platform import Appraiser, Platform
 from vafw.supervisor.requests import answers, serve
 from vafw.supervisor.run_directory import RunDirectory, write_event
 from vafw.supervisor.snapshot import Snapshot
@@ -28,14 +23,14 @@ from vafw.supervisor.supervisor import Supervisor
 from vafw.trace import Trace, Value
 
 
+Assembly = Callable[[Clock, Trace], tuple[Platform, Appraiser]]
+"""Makes the platform and the verifier that knows it; both stamp with the clock, the platform records into the trace."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """What a person chose for one run."""
 
-    traffic: Traffic
-    """What feeds the wire and the user's side."""
-    tamper: TamperPlan | None = None
-    """What to alter on purpose."""
     until_idle: bool = False
     """End when what feeds the machine has ended."""
     duration_s: float | None = None
@@ -58,6 +53,7 @@ class RunEnded(VafwError):
 
 async def run(
     plan: Plan,
+    assembly: Assembly,
     options: RunOptions,
     *,
     clock: Clock | None = None,
@@ -65,12 +61,13 @@ async def run(
     watch: Callable[[Step], None] | None = None,
     ready: Callable[[Snapshot], None] | None = None,
 ) -> tuple[Snapshot, Trace]:
-    """Bring `plan` up on the model platform, keep it up as the options say, and return how it ended."""
+    """Bring `plan` up, keep it up as the options say, and return how it ended; RunEnded where it did not come up."""
     clock = clock or SystemClock()
     directory = directory or RunDirectory(plan.name)
     with directory.hold(), directory.event_log() as log:
         trace = Trace(_since_now(clock), lambda event: write_event(log, event))
-        supervisor = _supervisor(plan, options, clock, trace, watch)
+        platform, appraiser = assembly(clock, trace)
+        supervisor = Supervisor(plan, platform, appraiser, clock=clock, trace=trace, watch=watch)
         try:
             await supervisor.start()
             if ready is not None:
@@ -85,13 +82,12 @@ async def run(
     return supervisor.snapshot(), trace
 
 
-async def prove(
-    plan: Plan, *, tamper: TamperPlan | None = None, watch: Callable[[Step], None] | None = None
-) -> Snapshot:
-    """Launch and attest `plan` on the model platform, start nothing, and return what the gate said."""
+async def prove(plan: Plan, assembly: Assembly, *, watch: Callable[[Step], None] | None = None) -> Snapshot:
+    """Launch and attest, start nothing, and return what the gate said; RunEnded where it stays closed."""
     clock = SystemClock()
     trace = Trace(_since_now(clock))
-    supervisor = _supervisor(plan, RunOptions(Traffic(), tamper), clock, trace, watch)
+    platform, appraiser = assembly(clock, trace)
+    supervisor = Supervisor(plan, platform, appraiser, clock=clock, trace=trace, watch=watch)
     try:
         await supervisor.prove()
     except VafwError as error:
@@ -105,17 +101,6 @@ def _since_now(clock: Clock) -> Callable[[], float]:
     """Seconds since this call."""
     began_s = clock.monotonic()
     return lambda: clock.monotonic() - began_s
-
-
-def _supervisor(
-    plan: Plan, options: RunOptions, clock: Clock, trace: Trace, watch: Callable[[Step], None] | None
-) -> Supervisor:
-    """The one place where a plan, a platform and a verifier are joined."""
-    platform = ModelProvider(
-        plan, options.traffic, clock=clock, trace=trace, random=secrets.token_bytes, tamper=options.tamper
-    )
-    verifier = Verifier(plan.reference, platform.attestation_key, clock, secrets.token_bytes)
-    return Supervisor(plan, platform, verifier, clock=clock, trace=trace, watch=watch)
 
 
 async def _stay_up(supervisor: Supervisor, directory: RunDirectory, options: RunOptions, clock: Clock) -> None:
@@ -176,20 +161,3 @@ async def _stopped_by_signal(ended: asyncio.Event) -> AsyncIterator[None]:
         with suppress(NotImplementedError, RuntimeError, ValueError):
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)
-
-
-def load_plan(topology: Path) -> Plan:
-    """Read, check and compile a topology for the model platform; InvalidDocument carries every error of every file."""
-    from vafw.document.load import load_topology  # deferred with the compiler: tests of `run` bring plans of their own
-    from vafw.plan.compile import compile_plan
-
-    return compile_plan(load_topology(topology), ModelProvider.CAPABILITY)
-
-
-def script_steps(path: Path) -> tuple[Value, ...]:
-    """The steps of a traffic script as the user OS takes them; InvalidDocument carries every error."""
-    from vafw.document.load import load_document  # deferred: most runs have no script
-    from vafw.document.traffic_script import TrafficScript
-
-    script = load_document(path, TrafficScript).model
-    return tuple(step.model_dump(exclude_defaults=True) for step in script.steps)

@@ -202,6 +202,7 @@ class Supervisor:
             self.plan.digest,
             {"topology": self.plan.documents["topology"], "policy": self.plan.documents["policy"]},
             tuple(dict.fromkeys(vm.image.name for vm in self.plan.vms)),
+            plan_name=self.plan.name,
         )
         launched = evidence.root_of_trust is not RootOfTrust.NONE
         self.trace.record(EventKind.APPRAISED, self.plan.machine.name, tier=result.tier.value, launched=launched)

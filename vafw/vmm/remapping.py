@@ -235,6 +235,9 @@ class RemappingDriver:
 
     def faults(self) -> tuple[FaultRecord, ...]:
         """Read the unit's fault records and clear them, and then the overflow, so that it records again."""
+        status = self._registers.read(FaultStatus)
+        if not (status.PPF or status.PFO):
+            return ()
         first = OFFSETS[FaultRecording]
         found = []
         for offset in range(first, first + 16 * (self._cap.NFR + 1), 16):
@@ -242,7 +245,7 @@ class RemappingDriver:
             if record.F:
                 found.append(_fault(record))
                 self._memory.write_u32(Hpa(self._registers.base + offset + 12), 1 << 31)
-        if self._registers.read(FaultStatus).PFO:
+        if status.PFO:
             self.records_lost = True
             self._registers.write(FaultStatus, FaultStatus.pack(PFO=1))
         return tuple(found)

@@ -132,8 +132,9 @@ class Vm:
         raise NoSuchObject(f"a link port of {self.name!r} must be one of {known}, not {name!r}")
 
     def interrupt(self, vector: int) -> None:
-        """Make a vector pending; a halted processor becomes runnable."""
-        self.pending[vector] = None
+        """Make a vector pending; a halted processor becomes runnable. A VM that has ended hears nothing any more."""
+        if self.state in (VmState.CREATED, VmState.RUNNING):
+            self.pending[vector] = None
 
     @property
     def runnable(self) -> bool:

@@ -159,13 +159,13 @@ class PhysicalMemory:
     def clear(self, address: Hpa, length: int) -> None:
         """Make `length` bytes zero, whole frames by forgetting them."""
         end = address + length
-        while address < end:
-            chunk = min(end - address, PAGE_SIZE - (address & PAGE_MASK))
-            if chunk == PAGE_SIZE:
-                self._frames.pop(address >> 12, None)
-            elif address >> 12 in self._frames:
-                self.write(Hpa(address), bytes(chunk))
-            address = Hpa(address + chunk)
+        whole = range((address + PAGE_MASK) >> 12, end >> 12)
+        fewer = whole if len(whole) <= len(self._frames) else [each for each in self._frames if each in whole]
+        for number in fewer:
+            self._frames.pop(number, None)
+        for first, last in ((address, min(end, whole.start << 12)), (max(address, whole.stop << 12), end)):
+            if first < last and first >> 12 in self._frames:
+                self.write(Hpa(first), bytes(last - first))
 
     @property
     def resident_bytes(self) -> int:

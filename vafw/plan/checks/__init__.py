@@ -18,6 +18,7 @@ Check: TypeAlias = Callable[[DocumentSet], Iterable[Diagnostic]]
 CHECKS: Final[tuple[Check, ...]] = (
     names.appliances_are_known,
     names.roles_fit,
+    names.images_are_measured,
     names.devices_are_known,
     names.names_are_free,
     path.begins_at_the_wire,

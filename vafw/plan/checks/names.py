@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from vafw.document.diagnostic import Diagnostic, Label, did_you_mean
+from vafw.document.diagnostic import Diagnostic, Label, Severity, did_you_mean
 from vafw.document.load import DocumentSet
-from vafw.plan.checks.place import span_at
+from vafw.plan.checks.place import is_written, span_at
 from vafw.plan.roster import appliance_uses, roster
 
 RESERVED: Final = ("any", "internet", "rfc1918")
@@ -41,6 +41,26 @@ def roles_fit(documents: DocumentSet) -> Iterator[Diagnostic]:
                 related=(Label(span_at(documents.appliances[use.image], "role"), "declared here"),),
                 hint=f"name an image of role {wanted}: `vafw appliance list` shows the role of each",
             )
+
+
+def images_are_measured(documents: DocumentSet) -> Iterator[Diagnostic]:
+    """Every image has an accepted measurement: without one the gate will stay closed."""
+    reference = documents.reference_values
+    reported: set[str] = set()
+    for use in roster(documents):
+        if reference is None or use.manifest is None or reference.model.images.get(use.image) or use.image in reported:
+            continue
+        reported.add(use.image)
+        listed = is_written(reference, "images")
+        related = (Label(reference.key_at("images"), "the accepted images"),) if listed else ()
+        yield Diagnostic(
+            "VAFW-T005",
+            f"the image '{use.image}' must have an accepted measurement to start, and it has none",
+            span_at(documents.topology, *use.image_place),
+            related=related,
+            hint="`vafw measure --write` writes the measurements of this machine",
+            severity=Severity.WARNING,
+        )
 
 
 def devices_are_known(documents: DocumentSet) -> Iterator[Diagnostic]:

@@ -122,7 +122,7 @@ def rules_are_enforced(documents: DocumentSet) -> Iterator[Diagnostic]:
     """An appliance of the path enforces the policy's traffic part."""
     topology, policy = documents.topology, documents.policy
     uses = by_name(documents)
-    hops = [uses[hop] for hop in topology.model.path if hop in uses]
+    hops = [uses[hop] for hop in topology.model.path if hop in uses and hop != USER_OS]
     if any(use.enforces("traffic") or use.manifest is None for use in hops):
         return
     rules = policy.model.traffic.rules

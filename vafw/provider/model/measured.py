@@ -31,7 +31,6 @@ from vafw.tcg.algorithms import SHA1, SHA256, digest
 from vafw.tcg.eventlog import Event, encode_event
 from vafw.tcg.events import EventType
 from vafw.tcg.selection import LAUNCH_SELECTION
-from vafw.tcg.wire import FormatError
 
 VMM_PCR: Final = 19
 """Where the VMM extends what it is about to run."""
@@ -86,7 +85,10 @@ class MeasuredMachine:
         return self._outcome
 
     def measure_plan(self, images: Iterable[Image], tamper: TamperPlan | None) -> tuple[LaunchStep, ...]:
-        """The VMM stages the plan and extends it, the documents and every image into PCR 19."""
+        """The VMM stages the plan and extends it, the documents and every image into PCR 19.
+
+        Of the documents a plan carries only the SHA-256; the SHA-1 bank gets the SHA-1 of that.
+        """
         staged = canonical_json(self._plan.to_json())
         self._memory.write(STAGED_PLAN, staged)
         self._staged_bytes = len(staged)
@@ -113,7 +115,7 @@ class MeasuredMachine:
             quote,
             signature,
             banks.pop(SHA256),
-            self._event_log(),
+            loader.event_log(self._platform) if self._launched else b"",
             RootOfTrust.MODEL if self._launched else RootOfTrust.NONE,
             self._launch_error(),
             banks,
@@ -122,12 +124,6 @@ class MeasuredMachine:
     @property
     def _launched(self) -> bool:
         return self._outcome is not None and self._outcome.launched
-
-    def _event_log(self) -> bytes:
-        try:
-            return loader.event_log(self._platform) if self._launched else b""
-        except FormatError:
-            return b""
 
     def _launch_error(self) -> LaunchError | None:
         error = self._outcome.error if self._outcome else None

@@ -1,0 +1,70 @@
+"""What the README shows is executed: every command, every refusal, every path that it names."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, Vafw
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SHELL = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines() if line]
+VAFW = [line for line in SHELL if line.startswith("vafw ")]
+MAKE = [line for line in SHELL if line.startswith("make ")]
+EXPECTED_CODE = re.compile(r"# exit code (\d+)")
+
+
+def block_after(comment: str) -> str:
+    found = re.search(rf"<!-- {re.escape(comment)} -->\n```text\n(.*?)```", README, re.DOTALL)
+    assert found, comment
+    return found[1]
+
+
+def test_every_command_of_the_readme_is_known() -> None:
+    assert sorted(VAFW + MAKE) == sorted(SHELL)
+
+
+def test_every_vafw_command_of_the_readme_does_what_it_says(vafw: Vafw, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    codes = {line: vafw(*shlex.split(line, comments=True)[1:]).code for line in VAFW}
+    assert codes == {line: int((EXPECTED_CODE.findall(line) or ["0"])[0]) for line in VAFW}
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_make_up_runs_from_any_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAFW_RUN_DIR", str(tmp_path))
+    done = subprocess.run(["make", "-C", ROOT, "up"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, "Gate open" in done.stdout) == (0, True), done.stderr
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_ci_runs_the_test_command_of_the_readme() -> None:
+    assert "exec make test" in (ROOT / ".ci" / "run").read_text()
+    dry = subprocess.run(["make", "-n", "-C", ROOT, "test"], capture_output=True, text=True, check=True).stdout
+    assert all(program in dry for program in ("ruff check", "mypy", "lint-imports", "pytest"))
+
+
+def test_the_refused_topology_of_the_readme_is_refused_in_these_words(vafw: Vafw, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "policies" / "office-laptop", tmp_path / "office-laptop")
+    topology = tmp_path / "office-laptop" / "topology.yaml"
+    topology.write_text(topology.read_text().replace("assign: [display]", "assign: [display, nic]"))
+    said = vafw("check", topology).err.replace(f"{topology.parent}/", "")
+    assert said == block_after("refusal: policies/office-laptop with `assign: [display, nic]`")
+
+
+def test_the_closed_gate_of_the_readme_says_these_words(vafw: Vafw, office: Path) -> None:
+    said = vafw("up", office, "--tamper", "appliance=firewall", "--until-idle").out
+    shown = block_after("refusal: --tamper appliance=firewall")
+    digests = re.compile(r"[0-9a-f]{64}")
+    assert digests.sub("…", shown).strip() in digests.sub("…", said)
+
+
+def test_every_path_that_the_readme_names_exists() -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", README)
+    tests = re.findall(r"`(tests/[\w/.]+)`", README)
+    assert [path for path in links + tests if not (ROOT / path).exists()] == []
