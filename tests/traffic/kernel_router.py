@@ -141,7 +141,7 @@ def build_namespaces(inside: tuple[str, ...]) -> None:
             run("ip", "-n", ROUTER, "neigh", "add", neighbour, "lladdr", lladdr, "dev", port, "nud", "permanent")
     run("ip", "-n", ROUTER, "route", "add", "default", "via", "198.18.2.2", "dev", "out0")
     run("ip", "-n", ROUTER, "-6", "route", "add", "default", "via", "fd00:1234:2::2", "dev", "out0")
-    for network in inside:
+    for network in ("10.1.0.251/32", *inside):
         family, gateway = ("-6", "fd00:1234:1::2") if ":" in network else ("-4", "198.18.1.2")
         run("ip", "-n", ROUTER, family, "route", "add", network, "via", gateway, "dev", "in0")
 

@@ -13,8 +13,8 @@ import pytest
 from tests.traffic.kernel_router import MARKER_PORT, KernelRouter, is_forwarded, kernel_router, missing
 from tests.traffic.random_traffic import random_traffic
 from vafw.traffic.appliance import INSIDE, OUTSIDE
-from vafw.traffic.engine import Decision, Engine
-from vafw.traffic.frame import Frame, parse
+from vafw.traffic.engine import Engine
+from vafw.traffic.frame import Frame, Malformed, parse
 from vafw.traffic.nftables import nftables_text
 from vafw.traffic.pcap import read_capture
 from vafw.traffic.rule import ICMPV6, UDP, Action, AddressSet, Rule, Ruleset, Selector, ServiceMatch
@@ -60,16 +60,16 @@ INSIDE_NETWORKS = ("10.1.0.0/24", "2001:db8:1::/64")
 pytestmark = [pytest.mark.root, pytest.mark.skipif(bool(missing()), reason=missing() or "-")]
 
 
-def routable(packet: Decision) -> bool:
+def routable(frame: bytes) -> bool:
     """Whether a router forwards such a packet at all: unicast, with hops left, no neighbour discovery, no tag."""
-    frame = packet.packet
-    if not isinstance(frame, Frame):
+    packet = parse(frame)
+    if isinstance(packet, Malformed):
         return True
-    groups = 0xE0 << 24 if frame.version == 4 else 0xFF << 120
-    neighbour = frame.protocol == ICMPV6 and 130 <= frame.icmp_type <= 137
-    return bool(
-        frame.version and not frame.vlans and frame.hop_limit > 1 and frame.destination < groups and not neighbour
-    )
+    groups = 0xE0 << 24 if packet.version == 4 else 0xFF << 120
+    link_local = packet.version == 6 and packet.destination >> 118 == 0xFE80 >> 6
+    neighbour = packet.protocol == ICMPV6 and 130 <= packet.icmp_type <= 137
+    unicast = packet.destination < groups and not link_local and not neighbour
+    return bool(packet.version and not packet.vlans and packet.hop_limit > 1 and unicast)
 
 
 @dataclass
@@ -99,9 +99,9 @@ def differences(router: KernelRouter, engine: Engine, traffic: Iterable[tuple[st
     compared, found = 0, []
     datagrams: dict[tuple[int, ...], Datagram] = {}
     for number, (side, frame) in enumerate(traffic):
-        decision = engine.decide(frame, side, monotonic())
-        if not routable(decision):
+        if not routable(frame):
             continue
+        decision = engine.decide(frame, side, monotonic())
         packet = decision.packet
         seen = [each[14:] for each in router.feed(side, frame)]
         passes = decision.action is Action.ACCEPT

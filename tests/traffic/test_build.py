@@ -42,14 +42,14 @@ def test_a_rst_answers_a_syn() -> None:
 
 
 def test_a_rst_answers_an_acknowledgement_with_its_number() -> None:
-    sent = ETHER / IPv6(src="::1", dst="::2") / TCP(seq=7, ack=99, flags="A")
+    sent = ETHER / IPv6(src="fd00::1", dst="fd00::2") / TCP(seq=7, ack=99, flags="A")
     answer = build.reset(*parsed(sent))
     assert answer is not None
     assert (with_right_checksums(answer)[TCP].seq, Ether(answer)[TCP].flags) == (99, "R")
 
 
 def test_no_rst_answers_a_rst() -> None:
-    assert build.reset(*parsed(ETHER / IP(src="1.1.1.1") / TCP(flags="R"))) is None
+    assert build.reset(*parsed(ETHER / IP(src="1.1.1.1", dst="2.2.2.2") / TCP(flags="R"))) is None
 
 
 def test_an_icmp_error_quotes_the_packet_and_keeps_the_tag() -> None:
@@ -63,7 +63,7 @@ def test_an_icmp_error_quotes_the_packet_and_keeps_the_tag() -> None:
 
 
 def test_an_icmpv6_error_says_administratively_prohibited() -> None:
-    answer = build.unreachable(*parsed(ETHER / IPv6(src="::1", dst="::2") / UDP()))
+    answer = build.unreachable(*parsed(ETHER / IPv6(src="fd00::1", dst="fd00::2") / UDP()))
     assert answer is not None
     assert with_right_checksums(answer)[ICMPv6DestUnreach].code == 1
 
@@ -74,7 +74,9 @@ def test_no_error_answers_an_error() -> None:
 
 def test_echo_replies_carry_the_same_data() -> None:
     v4 = build.echo_reply(*parsed(ETHER / IP(src="1.1.1.1", dst="2.2.2.2") / ICMP(id=3, seq=4) / Raw(b"abc")))
-    v6 = build.echo_reply(*parsed(ETHER / IPv6(src="::1", dst="::2") / ICMPv6EchoRequest(id=3, seq=4, data=b"abc")))
+    v6 = build.echo_reply(
+        *parsed(ETHER / IPv6(src="fd00::1", dst="fd00::2") / ICMPv6EchoRequest(id=3, seq=4, data=b"abc"))
+    )
     assert (with_right_checksums(v4)[ICMP].id, Ether(v4)[ICMP].type, Ether(v4)[Raw].load) == (3, 0, b"abc")
     assert with_right_checksums(v6)[ICMPv6EchoReply].data == b"abc"
 
@@ -85,9 +87,9 @@ def test_an_arp_reply_tells_the_mac() -> None:
 
 
 def test_a_neighbour_advertisement_answers_a_solicitation() -> None:
-    asked = build.neighbour_solicitation(MAC, 1, 2)
-    assert with_right_checksums(asked)[ICMPv6ND_NS].tgt == "::2"
+    asked = build.neighbour_solicitation(MAC, 0xFD00 << 112 | 1, 0xFD00 << 112 | 2)
+    assert with_right_checksums(asked)[ICMPv6ND_NS].tgt == "fd00::2"
     found = parse(asked)
     assert isinstance(found, Frame)
     answer = with_right_checksums(build.neighbour_advertisement(asked, found, MAC))
-    assert (answer[ICMPv6ND_NA].tgt, answer[IPv6].dst, answer[IPv6].hlim) == ("::2", "::1", 255)
+    assert (answer[ICMPv6ND_NA].tgt, answer[IPv6].dst, answer[IPv6].hlim) == ("fd00::2", "fd00::1", 255)

@@ -4,9 +4,9 @@ A connection is found by the tuple of its packets in either direction. `Connecti
 moves its connection on; a packet that would open one gets a connection that is not yet in the table, and `confirm`
 puts it there once a rule has accepted it. Nothing else creates state, so a flood that is dropped costs no entry.
 
-After the Linux connection tracker, with two differences, both narrower. A packet must also come from the side its
-connection says (the kernel leaves that to reverse path filtering), and VLANs are separate networks. SCTP, DCCP and GRE
-are known by their addresses alone.
+After the Linux connection tracker, with three differences, all narrower. A packet must also come from the side its
+connection says (the kernel leaves that to reverse path filtering), VLANs are separate networks, and what needs a state
+machine that is not here (SCTP, DCCP) is invalid. Other protocols, GRE and ESP among them, are known by their addresses.
 
 The hard part is the ICMP error: it is related when what it quotes is a packet of a connection, sent by the host the
 error goes to. The quotation's tuple is therefore looked up backwards.
@@ -23,7 +23,7 @@ from typing import Final
 
 from vafw.traffic.appliance import opposite
 from vafw.traffic.flows import Flow
-from vafw.traffic.frame import Frame
+from vafw.traffic.frame import NO_NEXT_HEADER, Frame
 from vafw.traffic.packet_tuple import Tuple, inverted, tuple_of
 from vafw.traffic.quotation import Quotation, quotation
 from vafw.traffic.rule import ICMP, ICMPV6, TCP, UDP
@@ -45,6 +45,8 @@ _EVICTION_SEARCH: Final = 64
 _QUERIES: Final = {ICMP: frozenset({8, 13, 15, 17}), ICMPV6: frozenset({128, 139})}
 _ICMP_ERRORS: Final = frozenset({3, 4, 5, 11, 12})
 _HIGHEST_ICMP_TYPE: Final = 18
+_UNKNOWABLE: Final = frozenset({33, NO_NEXT_HEADER, 132})
+"""DCCP and SCTP, whose states are not followed here, and IPv6 packets without a transport."""
 _UNTRACKED_ICMPV6: Final = frozenset({130, 131, 132, 133, 134, 135, 136, 143})
 """Multicast listeners and neighbour discovery, which have no connection."""
 
@@ -103,6 +105,8 @@ class Connections:
     def track(self, frame: bytes, packet: Frame, side: str, now_s: float) -> tuple[State, Connection | None, int]:
         """The packet's state, its connection where it has one, and its direction in it."""
         protocol = packet.protocol
+        if protocol in _UNKNOWABLE:
+            return State.INVALID, None, ORIGINAL
         if protocol in (ICMP, ICMPV6):
             special = self._track_icmp(frame, packet, side, now_s)
             if special:

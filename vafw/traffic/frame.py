@@ -205,6 +205,8 @@ def _parse_ipv4(frame: bytes, size: int, vlans: tuple[int, ...], network: int) -
         return Malformed("IPv4 total length is less than its header")
     if not ones_complement_holds(frame[network:transport]):
         return Malformed("IPv4 header checksum is wrong")
+    if source >> 28 == 0xE or source >> 24 == 127 or destination >> 24 == 127 or source == 0xFFFFFFFF:
+        return Malformed("IPv4 address that no packet on a network may carry")
     if first != 0x45:
         fault = _options_fault(frame[network + 20 : transport])
         if fault:
@@ -238,6 +240,8 @@ def _parse_ipv6(frame: bytes, size: int, vlans: tuple[int, ...], network: int) -
     first, length, following, hop_limit, s1, s0, d1, d0 = _IPV6_HEADER.unpack_from(frame, network)
     if first >> 28 != 6:
         return Malformed(f"IP version is {first >> 28} under the EtherType of IPv6")
+    if s1 >> 56 == 0xFF or (s1 == 0 and s0 == 1) or (d1 == 0 and d0 == 1):
+        return Malformed("IPv6 address that no packet on a network may carry")
     end = transport + length
     if end > size:
         return Malformed(f"IPv6 payload length is {length} bytes, but {size - transport} are there")

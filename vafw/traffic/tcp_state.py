@@ -12,6 +12,7 @@ a SYN into an open connection passes but changes nothing until the peer agrees; 
 
 The hard part is `_in_window`: the four bounds of G. van Rooij, "Real Stateful TCP Packet Filtering in IP Filter",
 kept for both ends at once. Sequence numbers wrap, so they are compared by the sign of their 32-bit difference.
+Longer than a module should be, because table, exceptions and windows change the same state and are read together.
 """
 
 from __future__ import annotations
