@@ -24,7 +24,7 @@ def test_a_requester_id_names_one_function(bdf: Bdf) -> None:
 
 @pytest.mark.parametrize("text", ["", "2:0.0", "02:20.0", "02:00.8", "02:00", "0001:02:00.0", "02:00.0x"])
 def test_what_is_no_pci_address_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="PCI address must look like 02:00.0, not "):
+    with pytest.raises(ValueError, match=r"PCI address must look like 02:00\.0, not "):
         Bdf.parse(text)
 
 

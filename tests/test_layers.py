@@ -34,4 +34,6 @@ def test_nothing_a_real_machine_needs_imports_the_modelled_pc(module: str) -> No
 
 def test_the_version_is_printed_without_pydantic_rich_or_the_model() -> None:
     loaded = modules_after("sys.argv = ['vafw', '--version']; import vafw.cli.main")
-    assert not {name for name in loaded if name.startswith(("pydantic", "rich", "vafw.hw", "vafw.provider", "cryptography"))}
+    assert not {
+        name for name in loaded if name.startswith(("pydantic", "rich", "vafw.hw", "vafw.provider", "cryptography"))
+    }

@@ -14,8 +14,6 @@ from scapy.layers.dns import DNS
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6ND_NA, IPv6
 from scapy.layers.l2 import ARP, Ether
-from vafw_appliances.desktop import names
-from vafw_appliances.desktop.guest import Host, Passage, create
 
 from vafw.provider.model import image
 from vafw.provider.model.peer import PAGE, PEER_MAC, Peer, Site
@@ -23,6 +21,8 @@ from vafw.trace import Value
 from vafw.traffic import build
 from vafw.traffic.appliance import Outcome
 from vafw.traffic.frame import Frame, parse
+from vafw_appliances.desktop import names
+from vafw_appliances.desktop.guest import Host, Passage, create
 
 USER_MAC = bytes.fromhex("525400aa0001")
 HOST: dict[str, Value] = {

@@ -33,9 +33,7 @@ def test_each_frame_ends_where_the_programs_alone_would_end_it(vafw: Vafw, offic
     results = tmp_path / "out.pcapng"
     done = vafw("up", office, "--pcap", CAPTURE, "--pcap-out", results, "--until-idle", "--json")
     plan = load_plan(office)
-    chain = [
-        image.program(image.load(vm.image.folder, vm.image.name)).create(vm.config) for vm in plan.vms[:-1]
-    ]
+    chain = [image.program(image.load(vm.image.folder, vm.image.name)).create(vm.config) for vm in plan.vms[:-1]]
     delivered: Counter[tuple[str, bytes]] = Counter()
     for injection in CaptureReplay(CAPTURE, plan.wire.mac or ""):
         from_wire = injection.side is Side.WIRE

@@ -18,9 +18,7 @@ from vafw.traffic.pcap import read_capture
 
 @pytest.fixture
 def document(vafw: Vafw, office: Path, office_capture: Path, tmp_path: Path) -> dict[str, Any]:
-    done = vafw(
-        "up", office, "--pcap", office_capture, "--pcap-out", tmp_path / "out.pcapng", "--until-idle", "--json"
-    )
+    done = vafw("up", office, "--pcap", office_capture, "--pcap-out", tmp_path / "out.pcapng", "--until-idle", "--json")
     assert done.code == ExitCode.DONE
     loaded: dict[str, Any] = json.loads(done.out)
     return loaded

@@ -20,7 +20,11 @@ GOOD = AttestationResult((Claim("vmm", Tier.AFFIRMING, "known"),), NONCE, NOW, "
 
 
 def decision(
-    result: AttestationResult = GOOD, nonce: bytes = NONCE, plan: bytes = PLAN, staged: bytes = PLAN, now: datetime = NOW
+    result: AttestationResult = GOOD,
+    nonce: bytes = NONCE,
+    plan: bytes = PLAN,
+    staged: bytes = PLAN,
+    now: datetime = NOW,
 ) -> GateDecision:
     return decide(result, nonce=nonce, plan_digest=plan, staged_plan_digest=staged, now=now)
 
@@ -33,9 +37,7 @@ def test_an_affirming_result_of_the_plan_that_starts_opens_the_gate() -> None:
 def test_one_claim_that_is_not_affirming_closes_the_gate_and_is_named_refused(tier: Tier) -> None:
     bad = Claim("vmm", tier, "unknown VMM", "vmm", "#5 PCR 17 MLE_HASH", "aa", "bb")
     closed = decision(replace(GOOD, claims=(*GOOD.claims, bad)))
-    assert closed == GateDecision(
-        False, "unknown VMM", "vmm", "#5 PCR 17 MLE_HASH", "aa", "bb", ExitCode.GATE_FAILED
-    )
+    assert closed == GateDecision(False, "unknown VMM", "vmm", "#5 PCR 17 MLE_HASH", "aa", "bb", ExitCode.GATE_FAILED)
 
 
 def test_a_result_without_claims_is_refused() -> None:

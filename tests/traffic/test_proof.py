@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from tests.traffic.small_space import ADDRESSES, PACKETS, few_selectors, few_services, rulesets
 from vafw.traffic.appliance import INSIDE
-from vafw.traffic.conntrack import State
 from vafw.traffic.proof import Pattern, counterexample
+from vafw.traffic.reason import State
 from vafw.traffic.rule import Action, Packet, Rule, Ruleset, Selector
 from vafw.traffic.services import SERVICES
 

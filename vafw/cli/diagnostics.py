@@ -25,12 +25,17 @@ def print_diagnostics(diagnostics: Sequence[Diagnostic]) -> None:
     """Print each diagnostic with its places, then a line that counts them."""
     for diagnostic in diagnostics:
         for line in lines(diagnostic):
-            text = "".join(paint(piece.text, _STYLES[piece.role]) if piece.role in _STYLES else piece.text for piece in line)
+            text = "".join(
+                paint(piece.text, _STYLES[piece.role]) if piece.role in _STYLES else piece.text for piece in line
+            )
             print(text, file=sys.stderr)
         print(file=sys.stderr)
     errors = sum(each.severity is Severity.ERROR for each in diagnostics)
     warnings = len(diagnostics) - errors
-    print(", ".join(_count(number, noun) for number, noun in ((errors, "error"), (warnings, "warning")) if number), file=sys.stderr)
+    print(
+        ", ".join(_count(number, noun) for number, noun in ((errors, "error"), (warnings, "warning")) if number),
+        file=sys.stderr,
+    )
 
 
 def _count(number: int, noun: str) -> str:

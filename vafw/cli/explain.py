@@ -29,5 +29,11 @@ def command(code: str, as_json: bool) -> int:
         if found.example:
             click.echo(f"\n{found.example}")
     return Output(as_json, "Explain").result(
-        {"code": code.upper(), "title": found.title, "cause": found.cause, "remedy": found.remedy, "example": found.example}
+        {
+            "code": code.upper(),
+            "title": found.title,
+            "cause": found.cause,
+            "remedy": found.remedy,
+            "example": found.example,
+        }
     )

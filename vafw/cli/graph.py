@@ -14,7 +14,9 @@ from vafw.plan.graph.render import GraphFormat, render
 
 @click.command(epilog="Example: vafw graph policies/office-laptop/topology.yaml --format svg > office.svg")
 @topology_argument
-@click.option("--format", "form", type=click.Choice([each.value for each in GraphFormat]), default="ascii", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice([each.value for each in GraphFormat]), default="ascii", show_default=True
+)
 def command(topology: Path, form: str) -> int:
     """Draw TOPOLOGY on standard output."""
     from vafw.document.load import load_topology  # deferred: nothing of it is needed for --help

@@ -68,7 +68,9 @@ def word(state: str) -> Text:
 
 
 def _headline(snapshot: Json) -> RenderableType:
-    line = Text.assemble("\n", (snapshot["name"], "bold"), "  ", word(snapshot["phase"]), f"  since {snapshot['since']}")
+    line = Text.assemble(
+        "\n", (snapshot["name"], "bold"), "  ", word(snapshot["phase"]), f"  since {snapshot['since']}"
+    )
     return Group(line, Text(f"  {snapshot['reason']}", "red")) if snapshot["reason"] else line
 
 
@@ -94,7 +96,9 @@ def _attestation(snapshot: Json) -> Iterable[RenderableType]:
     gate = snapshot["gate"]
     if gate:
         yield Text.assemble(
-            ("Gate ", "bold"), ("open" if gate["open"] else "closed", "green" if gate["open"] else "red"), f": {gate['reason']}"
+            ("Gate ", "bold"),
+            ("open" if gate["open"] else "closed", "green" if gate["open"] else "red"),
+            f": {gate['reason']}",
         )
         for key in ("component", "event", "expected", "found"):
             if key in gate:
@@ -122,7 +126,9 @@ def _path(snapshot: Json) -> RenderableType:
     table = _table("Links", "link", "frames in", "frames out", "bytes", "undelivered")
     for link in snapshot["links"]:
         size = link["bytes-in"] + link["bytes-out"]
-        table.add_row(link["name"], str(link["frames-in"]), str(link["frames-out"]), f"{size:,}", str(link["undelivered"]))
+        table.add_row(
+            link["name"], str(link["frames-in"]), str(link["frames-out"]), f"{size:,}", str(link["undelivered"])
+        )
     path = Text(" ── ".join(["wire", *snapshot["path"]]), "cyan")
     return Group(Text.assemble(("Path  ", "bold"), path), table)
 
@@ -150,14 +156,19 @@ def _flows(vm: Json) -> Iterable[RenderableType]:
     flows = vm["appliance"].get("flows")
     if flows:
         shown = sorted(flows, key=lambda flow: -flow["packets"])[:_FLOWS_SHOWN]
-        table = _table(f"{vm['name']}: busiest {len(shown)} of {len(flows)} flows", "flow", "outcome", "rule", "packets")
+        table = _table(
+            f"{vm['name']}: busiest {len(shown)} of {len(flows)} flows", "flow", "outcome", "rule", "packets"
+        )
         for flow in shown:
             table.add_row(_flow(flow), word(flow["outcome"]), flow["rule"], str(flow["packets"]))
         yield table
 
 
 def _flow(flow: Json) -> str:
-    ends = [f"{flow[end]} {flow[f'{end}-port']}" if f"{end}-port" in flow else flow[end] for end in ("source", "destination")]
+    ends = [
+        f"{flow[end]} {flow[f'{end}-port']}" if f"{end}-port" in flow else flow[end]
+        for end in ("source", "destination")
+    ]
     return f"{flow['protocol']} {' -> '.join(ends)}"
 
 

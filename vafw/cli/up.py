@@ -23,11 +23,16 @@ if TYPE_CHECKING:
 @click.option("--pcap-out", type=click.Path(path_type=Path), help="Write what left, what arrived and what was dropped.")
 @click.option("--wire", metavar="tap:NAME", help="Put the wire on a tap interface of this host (root).")
 @click.option("--user", metavar="tap:NAME", help="Put the user's side on a tap interface of this host (root).")
-@click.option("--script", type=click.Path(path_type=Path), help="What the user OS does by itself (kind: traffic-script).")
+@click.option(
+    "--script", type=click.Path(path_type=Path), help="What the user OS does by itself (kind: traffic-script)."
+)
 @click.option("--for", "duration", metavar="TIME", help="Stop after this time, for instance '30 s'.")
 @click.option("--until-idle", is_flag=True, help="Stop when the capture or script has ended and the machine is idle.")
-@click.option("--tamper", metavar="COMPONENT[:BIT]", help="Flip a bit in vmm, sinit, lcp, log, topology, appliance=NAME; "
-              "or launch, to skip the launch.")
+@click.option(
+    "--tamper",
+    metavar="COMPONENT[:BIT]",
+    help="Flip a bit in vmm, sinit, lcp, log, topology, appliance=NAME; or launch, to skip the launch.",
+)
 @click.option("--platform", type=click.Choice(["model"]), default="model", show_default=True, help="Where to run it.")
 @json_option
 def command(

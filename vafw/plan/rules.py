@@ -15,8 +15,8 @@ from vafw.document.policy import PacketPattern, ServiceDefinition
 from vafw.plan.roster import USER_OS, VmUse, appliance_uses, user_os
 from vafw.plan.special_purpose import PUBLIC
 from vafw.traffic.appliance import INSIDE, OUTSIDE
-from vafw.traffic.conntrack import State
 from vafw.traffic.proof import Pattern
+from vafw.traffic.reason import State
 from vafw.traffic.rule import ICMP, ICMPV6, TCP, UDP, Action, AddressSet, Rule, Ruleset, Selector, ServiceMatch
 from vafw.traffic.services import SERVICES
 

@@ -22,7 +22,6 @@ from vafw.supervisor.steps import Step
 from vafw.supervisor.supervisor import Supervisor
 from vafw.trace import Trace, Value
 
-
 Assembly = Callable[[Clock, Trace], tuple[Platform, Appraiser]]
 """Makes the platform and the verifier that knows it; both stamp with the clock, the platform records into the trace."""
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import islice
 from typing import Final
 
@@ -26,6 +25,7 @@ from vafw.traffic.flows import Flow
 from vafw.traffic.frame import NO_NEXT_HEADER, Frame
 from vafw.traffic.packet_tuple import Tuple, inverted, tuple_of
 from vafw.traffic.quotation import Quotation, quotation
+from vafw.traffic.reason import State
 from vafw.traffic.rule import ICMP, ICMPV6, TCP, UDP
 from vafw.traffic.tcp_state import ORIGINAL, REPLY, Judgement, TcpTracker
 
@@ -49,18 +49,6 @@ _UNKNOWABLE: Final = frozenset({33, NO_NEXT_HEADER, 132})
 """DCCP and SCTP, whose states are not followed here, and IPv6 packets without a transport."""
 _UNTRACKED_ICMPV6: Final = frozenset({130, 131, 132, 133, 134, 135, 136, 143})
 """Multicast listeners and neighbour discovery, which have no connection."""
-
-
-class State(StrEnum):
-    """What a packet is to the connections."""
-
-    NEW = "new"
-    ESTABLISHED = "established"
-    RELATED = "related"
-    INVALID = "invalid"
-    UNTRACKED = "untracked"
-    WRONG_SIDE = "wrong side"
-    """Of a connection, but come in by the port of its other end."""
 
 
 @dataclass(slots=True, eq=False)

@@ -19,24 +19,26 @@ from dataclasses import dataclass
 from typing import Final
 
 from vafw.traffic.appliance import INSIDE
-from vafw.traffic.conntrack import DEFAULT_LIMIT, Connection, Connections, State
+from vafw.traffic.conntrack import DEFAULT_LIMIT, Connection, Connections
 from vafw.traffic.first_match import FirstMatch, boundaries
 from vafw.traffic.flows import Count, FlowTable
 from vafw.traffic.fragments import Fate, Fragments
 from vafw.traffic.frame import ARP, Frame, Malformed, parse, transport_checksum_holds
 from vafw.traffic.packet_tuple import tuple_of
+from vafw.traffic.reason import (
+    DEFAULT,
+    ESTABLISHED,
+    ETHERTYPE,
+    FRAGMENT,
+    INVALID,
+    MALFORMED,
+    NEIGHBOUR,
+    RELATED,
+    SPOOFED,
+    TABLE_FULL,
+    State,
+)
 from vafw.traffic.rule import ICMPV6, PROTOCOL_NAMES, Action, Packet, Ruleset
-
-MALFORMED: Final = "(malformed)"
-NEIGHBOUR: Final = "(neighbour)"
-ETHERTYPE: Final = "(ethertype)"
-SPOOFED: Final = "(spoofed)"
-FRAGMENT: Final = "(fragment)"
-ESTABLISHED: Final = "(established)"
-RELATED: Final = "(related)"
-INVALID: Final = "(invalid)"
-TABLE_FULL: Final = "(table full)"
-DEFAULT: Final = "(default)"
 
 _NEIGHBOUR_TYPES: Final = range(133, 137)
 """Router and neighbour solicitation and advertisement (RFC 4861)."""

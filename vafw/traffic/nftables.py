@@ -16,8 +16,8 @@ from typing import Final
 
 from vafw.traffic.address_set import MAX_V4, MAX_V6, Ranges
 from vafw.traffic.appliance import INSIDE, OUTSIDE, opposite
-from vafw.traffic.engine import DEFAULT, ESTABLISHED, INVALID, RELATED, SPOOFED
 from vafw.traffic.first_match import addresses_on, service_ranges
+from vafw.traffic.reason import DEFAULT, ESTABLISHED, INVALID, RELATED, SPOOFED
 from vafw.traffic.rule import ICMP, ICMPV6, PROTOCOL_NAMES, TCP, UDP, Action, Rule, Ruleset, suits
 
 _EVERYTHING: Final[dict[int, Ranges]] = {4: ((0, MAX_V4),), 6: ((0, MAX_V6),)}

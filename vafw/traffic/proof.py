@@ -17,9 +17,8 @@ from typing import Final, TypeAlias
 
 from vafw.traffic.address_set import Ranges, complement, intersect
 from vafw.traffic.appliance import INSIDE, OUTSIDE, opposite
-from vafw.traffic.conntrack import State
-from vafw.traffic.engine import DEFAULT, ESTABLISHED, INVALID, RELATED, SPOOFED
 from vafw.traffic.first_match import addresses_on, service_ranges
+from vafw.traffic.reason import DEFAULT, ESTABLISHED, INVALID, RELATED, SPOOFED, State
 from vafw.traffic.rule import (
     ICMP,
     ICMPV6,

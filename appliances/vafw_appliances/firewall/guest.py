@@ -14,8 +14,9 @@ from typing import Final
 from vafw.trace import Value
 from vafw.traffic.appliance import INSIDE, OUTSIDE, Outcome, PacketAppliance, Verdict, opposite
 from vafw.traffic.build import refusal
-from vafw.traffic.engine import DEFAULT, Decision, Engine
+from vafw.traffic.engine import Decision, Engine
 from vafw.traffic.frame import Frame
+from vafw.traffic.reason import DEFAULT, PASSING
 from vafw.traffic.rule import PROTOCOL_NAMES, Action, Ruleset
 
 REPORTED_FLOWS: Final = 200
@@ -63,9 +64,10 @@ class Firewall:
         """Packets by rule, the latest flows, malformed frames by reason, and the connection table."""
         engine = self._engine
         rules: dict[str, Value] = {
-            name: {"packets": count.packets, "bytes": count.bytes} for name, count in engine.counts.items()
+            name: {"outcome": self._outcome(name), "packets": count.packets, "bytes": count.bytes}
+            for name, count in engine.counts.items()
         }
-        rules.setdefault(DEFAULT, {"packets": 0, "bytes": 0})
+        rules.setdefault(DEFAULT, {"outcome": self._outcome(DEFAULT), "packets": 0, "bytes": 0})
         flows: list[Value] = [flow.to_json() for flow in list(engine.flows)[-REPORTED_FLOWS:]]
         return {
             "rules": rules,
@@ -78,6 +80,12 @@ class Firewall:
                 "refused": engine.connections.refused,
             },
         }
+
+    def _outcome(self, rule: str) -> str:
+        """The action of a rule, or of a reason that is none."""
+        ruleset = self._engine.ruleset
+        actions = {each.name: each.action for each in ruleset.rules} | {DEFAULT: ruleset.default}
+        return actions.get(rule, Action.ACCEPT if rule in PASSING else Action.DROP).value
 
 
 def _line(decision: Decision, port: str) -> str:

@@ -15,8 +15,8 @@ from vafw.plan.checks.place import span_at
 from vafw.plan.checks.rules import kind_of, pattern_of, services_are_known, zones_are_known
 from vafw.plan.roster import USER_OS
 from vafw.plan.rules import compile_pattern, compile_rules
-from vafw.traffic.engine import DEFAULT, SPOOFED
 from vafw.traffic.proof import Counterexample, Pattern, counterexample
+from vafw.traffic.reason import DEFAULT, SPOOFED
 from vafw.traffic.rule import Action, Rule, Ruleset
 
 

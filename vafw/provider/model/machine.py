@@ -3,8 +3,8 @@
 A frame goes in at the wire or at the user's side, and `settle` lets the machine run until every guest waits again; what
 came out by then is taken from the cards. Nothing here waits or knows the time but for the number it is handed.
 
-The user's side is an adapter of the model's own: a network card assigned to the user OS that stands for the person at the
-keyboard when a capture or a tap plays that part. It exists only then, in no topology, and behind the whole path.
+The user's side is an adapter of the model's own: a network card assigned to the user OS that stands for the person at
+the keyboard when a capture or a tap plays that part. It exists only then, in no topology, and behind the whole path.
 """
 
 from __future__ import annotations
@@ -60,9 +60,7 @@ def _description(function: PciFunction) -> FunctionDescription:
     mac = None
     if function.device_class is DeviceClass.NETWORK:
         mac = bytes.fromhex((function.mac or "52:54:00:00:00:01").replace(":", ""))
-    return FunctionDescription(
-        function.bdf, function.device_class.value, function.vendor_id, function.device_id, mac
-    )
+    return FunctionDescription(function.bdf, function.device_class.value, function.vendor_id, function.device_id, mac)
 
 
 @final

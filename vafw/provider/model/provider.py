@@ -151,7 +151,9 @@ class ModelProvider:
         """Try, on the running machine, to reach what must not be reachable."""
         results = run_probes(self._built().vmm)
         self._keep_records()
-        return tuple(IsolationCheck(each.name, each.actor, each.target, each.blocked, each.evidence) for each in results)
+        return tuple(
+            IsolationCheck(each.name, each.actor, each.target, each.blocked, each.evidence) for each in results
+        )
 
     async def carry(self) -> None:
         """Carry traffic until what feeds the machine has ended."""

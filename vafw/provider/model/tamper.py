@@ -50,8 +50,7 @@ class TamperPlan:
             return cls(text, at_launch=Tamper(LaunchComponent(component), bit))
         except ValueError:
             raise UsageError(
-                "--tamper must name one of vmm, sinit, lcp, log, topology, launch or appliance=NAME, "
-                f"not {component!r}"
+                f"--tamper must name one of vmm, sinit, lcp, log, topology, launch or appliance=NAME, not {component!r}"
             ) from None
 
     def altered(self, image: Image) -> Image:

@@ -1,9 +1,9 @@
 """What feeds the modelled machine's two ends, as a person chose it for one run.
 
-    capture   a capture file is replayed, its frames by turns at the wire and at the user's side
-    live      two tap interfaces of the host: real networks at both ends
-    script    the user OS acts by itself, and a small internet behind the wire answers
-    idle      nothing is plugged in
+capture   a capture file is replayed, its frames by turns at the wire and at the user's side
+live      two tap interfaces of the host: real networks at both ends
+script    the user OS acts by itself, and a small internet behind the wire answers
+idle      nothing is plugged in
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ class Traffic:
             raise UsageError("--wire and --user must be given together: traffic goes from one to the other")
         chosen = [name for name, value in (("--pcap", capture), ("--wire", wire), ("--script", script)) if value]
         if len(chosen) > 1:
-            raise UsageError(f"only one of --pcap, --wire and --script can feed the machine, not {' and '.join(chosen)}")
+            raise UsageError(
+                f"only one of --pcap, --wire and --script can feed the machine, not {' and '.join(chosen)}"
+            )
         if wire is not None and user is not None:
             return cls(Feed.LIVE, results=results, wire_tap=_tap("--wire", wire), user_tap=_tap("--user", user))
         if capture is not None:
@@ -63,7 +65,9 @@ class Traffic:
         if script is not None:
             return cls(Feed.SCRIPT, results=results, script=script)
         if results is not None:
-            raise UsageError("--pcap-out must be given with something that feeds the machine: --pcap, --wire or --script")
+            raise UsageError(
+                "--pcap-out must be given with something that feeds the machine: --pcap, --wire or --script"
+            )
         return cls()
 
     @property
