@@ -3,9 +3,9 @@ SHELL := /bin/bash
 ROOT := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))
 cd = cd "$(ROOT)" &&
 bin = "$(ROOT).venv/bin/"
-lock-to = $(bin)uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml -o
+resolve = $(bin)uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header
 .DEFAULT_GOAL := help
-.PHONY: help up check test lint types layers unit tools format measure captures bench lock clean venv venv-test
+.PHONY: help up check test lint types layers unit tools format images measure captures bench lock clean venv venv-test
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' "$(ROOT)Makefile" | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,7 +25,7 @@ types: venv-test ## mypy --strict
 	$(cd) $(bin)mypy
 
 layers: venv-test ## import-linter: imports only point down
-	$(cd) PYTHONPATH=.:appliances $(bin)lint-imports
+	$(cd) PYTHONPATH=.:appliances:tui $(bin)lint-imports
 
 unit: venv-test ## pytest
 	$(cd) $(bin)pytest -q
@@ -35,6 +35,9 @@ tools: ## system packages whose programs the tests use as oracles (only as root,
 
 format: venv-test ## let ruff mend what it can
 	$(cd) $(bin)ruff check --fix . ; $(bin)ruff format .
+
+images: venv ## build the guest images of the QEMU platform from Debian packages
+	$(cd) PATH=$(bin):$$PATH images/build
 
 measure: venv ## write the reference values of every shipped topology anew
 	$(cd) for each in policies/*/topology.yaml; do $(bin)vafw measure "$$each" --write || exit; done
@@ -47,9 +50,9 @@ bench: venv-test ## benchmarks, printed as figures and ratios
 
 lock: venv-test ## resolve the dependencies anew, with hashes
 	$(cd) $(bin)pip install --quiet uv
-	$(cd) $(lock-to) requirements.lock
-	$(cd) $(lock-to) requirements-build.lock --only-group build
-	$(cd) $(lock-to) requirements-test.lock --group test
+	$(cd) $(resolve) pyproject.toml -o requirements.lock
+	$(cd) $(resolve) pyproject.toml --group test -o requirements-test.lock
+	$(cd) $(resolve) --group pyproject.toml:build -o requirements-build.lock
 
 clean: ## remove the virtual environment and every cache
 	$(cd) rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

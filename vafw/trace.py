@@ -6,10 +6,11 @@ that a claim such as "not one VM started" can be asserted from what happened and
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias, final
+from typing import Final, TypeAlias, final
 
 Value: TypeAlias = "str | int | float | bool | list[Value] | dict[str, Value] | None"
 
@@ -41,6 +42,8 @@ class EventKind(StrEnum):
     EPT_VIOLATION = "ept.violation"
     ISOLATION_CHECKED = "isolation.checked"
     GUEST_LOG = "guest.log"
+    CONFIG_COMMITTED = "config.committed"
+    CONFIG_REPORTED = "config.reported"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +70,37 @@ class TraceEvent:
         }
 
 
+NOISY: Final = frozenset({EventKind.GUEST_LOG, EventKind.DMA_FAULT, EventKind.INTERRUPT_FAULT, EventKind.EPT_VIOLATION})
+"""Kinds that whoever sits in a VM can cause as often as it likes."""
+NOISY_AT_ONCE: Final = 10_000
+NOISY_PER_SECOND: Final = 10
+"""Events of each noisy kind that are kept: so many at once, so many a second in the long run; the rest is counted."""
+KEPT: Final = 100_000
+"""Events that a trace remembers; the oldest go first."""
+
+
 @final
 class Trace:
-    """An append-only list of events."""
+    """An append-only list of events, bounded against subjects that would fill memory or disk with them."""
 
     def __init__(self, now: Callable[[], float], keep: Callable[[TraceEvent], None] | None = None) -> None:
         """`now` stamps each event in seconds; `keep`, if given, sees each event once (a file, a progress tree)."""
         self._now = now
         self._keep = keep
-        self._events: list[TraceEvent] = []
+        self._events: deque[TraceEvent] = deque(maxlen=KEPT)
+        self._recorded = 0
+        self._allowance: dict[EventKind, tuple[float, float]] = {}
+        self.suppressed: Counter[EventKind] = Counter()
+        """Noisy events that were counted and not kept."""
 
-    def record(self, kind: EventKind, subject: str, **detail: Value) -> TraceEvent:
-        """Append one event and return it."""
-        event = TraceEvent(len(self._events), self._now(), kind, subject, detail)
+    def record(self, kind: EventKind, subject: str, **detail: Value) -> TraceEvent | None:
+        """Append one event and return it; None where a noisy kind has used up its allowance."""
+        now_s = self._now()
+        if kind in NOISY and not self._allowed(kind, now_s):
+            self.suppressed[kind] += 1
+            return None
+        event = TraceEvent(self._recorded, now_s, kind, subject, detail)
+        self._recorded += 1
         self._events.append(event)
         if self._keep is not None:
             self._keep(event)
@@ -94,3 +115,9 @@ class Trace:
     def of(self, *kinds: EventKind) -> tuple[TraceEvent, ...]:
         """The events of these kinds, in order."""
         return tuple(event for event in self._events if event.kind in kinds)
+
+    def _allowed(self, kind: EventKind, now_s: float) -> bool:
+        left, since_s = self._allowance.get(kind, (float(NOISY_AT_ONCE), now_s))
+        left = min(NOISY_AT_ONCE, left + (now_s - since_s) * NOISY_PER_SECOND)
+        self._allowance[kind] = (max(left - 1, 0.0) if left >= 1 else left, now_s)
+        return left >= 1

@@ -35,6 +35,16 @@ def segment(flags: str, sequence: int, data: bytes = b"") -> bytes:
     return bytes(ETHER / V4 / TCP(sport=4000, dport=53, flags=flags, seq=sequence, ack=77) / Raw(data))
 
 
+def from_server(flags: str, acknowledgement: int) -> bytes:
+    back = IP(src="10.0.0.1", dst="10.0.0.2")
+    return bytes(ETHER / back / TCP(sport=53, dport=4000, flags=flags, seq=76, ack=acknowledgement))
+
+
+def shake_hands(filter_: PacketAppliance, sequence: int, now_s: float = 0.0) -> None:
+    filter_.handle(INSIDE, segment("S", sequence), now_s)
+    filter_.handle(OUTSIDE, from_server("SA", sequence + 1), now_s)
+
+
 @pytest.mark.parametrize("network", [V4, V6, Dot1Q(vlan=5) / V4, Dot1Q(vlan=5) / V6])
 def test_a_blocked_name_is_answered_in_the_name_of_the_server(filter_: PacketAppliance, network: Packet) -> None:
     asked = query("A.ads.EXAMPLE")
@@ -98,7 +108,7 @@ def test_everything_from_the_outside_passes(filter_: PacketAppliance) -> None:
 
 
 def test_a_blocked_query_over_tcp_ends_the_connection_on_both_sides(filter_: PacketAppliance) -> None:
-    filter_.handle(INSIDE, segment("S", 99), 0.0)
+    shake_hands(filter_, 99)
     verdict = filter_.handle(INSIDE, segment("PA", 100, framed(query("ads.example"))), 0.0)
     (inwards, answer), (outwards, reset) = verdict.emit
     assert (verdict.outcome, inwards, outwards) == (Outcome.ANSWERED, INSIDE, OUTSIDE)
@@ -111,7 +121,7 @@ def test_a_blocked_query_over_tcp_ends_the_connection_on_both_sides(filter_: Pac
 
 def test_a_query_in_pieces_does_not_get_through_whole(filter_: PacketAppliance) -> None:
     whole = framed(query("ads.example"))
-    filter_.handle(INSIDE, segment("S", 99), 0.0)
+    shake_hands(filter_, 99)
     outcomes = [
         filter_.handle(INSIDE, segment("PA", 100 + at, whole[at : at + 10]), 0.0).outcome
         for at in range(0, len(whole), 10)
@@ -121,10 +131,78 @@ def test_a_query_in_pieces_does_not_get_through_whole(filter_: PacketAppliance) 
 
 def test_segments_out_of_turn_are_dropped(filter_: PacketAppliance) -> None:
     assert filter_.handle(INSIDE, segment("PA", 100, b"x"), 0.0).rule == "(stream)"
-    filter_.handle(INSIDE, segment("S", 99), 0.0)
+    shake_hands(filter_, 99)
     assert filter_.handle(INSIDE, segment("PA", 101, b"x"), 0.0).rule == "(stream)"
     assert filter_.handle(INSIDE, segment("PA", 100, b"\0"), 0.0).outcome is Outcome.PASSED
     assert filter_.handle(INSIDE, segment("PA", 100, b"\1"), 0.0).rule == "(stream)"
+
+
+def test_a_second_syn_in_the_middle_of_a_query_does_not_make_the_filter_forget_its_beginning(
+    filter_: PacketAppliance,
+) -> None:
+    whole = framed(query("ads.example"))
+    shake_hands(filter_, 99)
+    filter_.handle(INSIDE, segment("A", 100, whole[:14]), 0.0)
+    assert filter_.handle(INSIDE, segment("S", 113), 0.0).rule == "(stream)"
+    assert filter_.handle(INSIDE, segment("PA", 114, whole[14:]), 0.0).rule == "blocked"
+
+
+def test_a_syn_from_before_the_connection_began_does_not_hide_a_query_behind_a_long_message(
+    filter_: PacketAppliance,
+) -> None:
+    shake_hands(filter_, 99)
+    assert filter_.handle(INSIDE, segment("S", 89), 0.0).rule == "(stream)"
+    assert filter_.handle(INSIDE, segment("A", 90, b"\xff\xff" + bytes(8)), 0.0).rule == "(stream)"
+    assert filter_.handle(INSIDE, segment("PA", 100, framed(query("ads.example"))), 0.0).rule == "blocked"
+
+
+def test_no_data_passes_before_the_server_has_confirmed_where_the_stream_begins(filter_: PacketAppliance) -> None:
+    filter_.handle(INSIDE, segment("S", 99), 0.0)
+    assert filter_.handle(INSIDE, segment("A", 100, b"\0"), 0.0).rule == "(stream)"
+    filter_.handle(OUTSIDE, from_server("SA", 100), 0.0)
+    assert filter_.handle(INSIDE, segment("A", 100, b"\0"), 0.0).outcome is Outcome.PASSED
+
+
+def test_a_server_that_confirms_another_beginning_ends_the_stream(filter_: PacketAppliance) -> None:
+    filter_.handle(INSIDE, segment("S", 99), 0.0)
+    filter_.handle(INSIDE, segment("S", 89), 0.0)
+    filter_.handle(OUTSIDE, from_server("SA", 100), 0.0)
+    filter_.handle(OUTSIDE, from_server("SA", 90), 0.0)
+    assert filter_.handle(INSIDE, segment("A", 90, b"\0"), 0.0).outcome is Outcome.DROPPED
+
+
+def test_urgent_data_is_dropped_because_a_server_would_take_it_out_of_the_stream(filter_: PacketAppliance) -> None:
+    shake_hands(filter_, 99)
+    assert filter_.handle(INSIDE, segment("AU", 100, b"\xff"), 0.0).rule == "(stream)"
+
+
+def test_a_repeated_syn_passes_and_keeps_the_stream(filter_: PacketAppliance) -> None:
+    shake_hands(filter_, 99)
+    whole = framed(query("ads.example"))
+    filter_.handle(INSIDE, segment("A", 100, whole[:14]), 0.0)
+    assert filter_.handle(INSIDE, segment("S", 99), 0.0).outcome is Outcome.PASSED
+    assert filter_.handle(INSIDE, segment("PA", 114, whole[14:]), 0.0).rule == "blocked"
+
+
+@pytest.mark.parametrize(("flags", "now_s"), [("FA", 1.0), ("A", 601.0)])
+def test_a_port_is_used_again_once_the_server_has_closed_or_all_was_silent_for_long(
+    filter_: PacketAppliance, flags: str, now_s: float
+) -> None:
+    shake_hands(filter_, 99)
+    filter_.handle(INSIDE, segment("A", 100, framed(query("other.example"))), 0.0)
+    filter_.handle(OUTSIDE, from_server(flags, 140), 0.5)
+    shake_hands(filter_, 5000, now_s)
+    assert filter_.handle(INSIDE, segment("PA", 5001, framed(query("other.example"))), now_s).rule == "(allowed)"
+
+
+def test_a_flood_of_connections_makes_no_stream_in_use_forgotten(filter_: PacketAppliance) -> None:
+    whole = framed(query("ads.example"))
+    shake_hands(filter_, 99)
+    filter_.handle(INSIDE, segment("A", 100, whole[:14]), 0.0)
+    for port in range(10000, 10000 + 1100):
+        filter_.handle(INSIDE, bytes(ETHER / V4 / TCP(sport=port, dport=53, flags="S", seq=1)), 0.0)
+    assert filter_.handle(INSIDE, segment("S", 113), 0.0).rule == "(stream)"
+    assert filter_.handle(INSIDE, segment("PA", 114, whole[14:]), 0.0).rule == "blocked"
 
 
 def test_the_answer_keeps_id_and_question() -> None:

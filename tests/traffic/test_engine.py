@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, TCP, UDP, fragment
@@ -11,7 +12,7 @@ from tests.traffic.random_traffic import random_traffic
 from tests.traffic.small_space import rulesets
 from vafw.traffic.address_set import AddressSet
 from vafw.traffic.appliance import INSIDE, OUTSIDE
-from vafw.traffic.engine import Engine
+from vafw.traffic.engine import MOST_FAULTS, OTHER_FAULTS, Engine
 from vafw.traffic.frame import Frame
 from vafw.traffic.rule import Action, Rule, Ruleset, Selector
 from vafw.traffic.rule import Packet as Question
@@ -120,3 +121,22 @@ def test_nothing_new_passes_that_the_rules_forbid(ruleset: Ruleset, seed: int) -
 
 def test_every_shipped_service_matches_something() -> None:
     assert [name for name, matches in SERVICES.items() if not matches] == []
+
+
+def test_malformed_frames_of_ever_other_lengths_do_not_make_the_report_grow() -> None:
+    engine = Engine(Ruleset((), Action.DROP))
+    for total in range(100, 1100):
+        engine.decide(bytes(12) + b"\x08\x00\x45\x00" + total.to_bytes(2, "big") + bytes(60), "outside", 0.0)
+    assert len(engine.malformed) == MOST_FAULTS + 1
+    assert (sum(engine.malformed.values()), engine.malformed[OTHER_FAULTS]) == (1000, 1000 - MOST_FAULTS)
+
+
+@pytest.mark.parametrize(
+    ("destination", "passes"),
+    [("ff02::1", True), ("fe80::1", True), ("2001:db8:a::1", True), ("2001:db8:b::1", False), ("fc00::1", False)],
+)
+def test_neighbour_discovery_passes_on_its_own_link_only(destination: str, passes: bool) -> None:
+    packet = IPv6(src="2001:db8:a::2", dst=destination, hlim=255) / ICMPv6ND_NS(tgt=destination) / Raw(bytes(600))
+    frame = bytes(Ether(src="52:54:00:aa:00:01", dst="33:33:00:00:00:01") / packet)
+    decision = Engine(Ruleset((), Action.DROP)).decide(frame, INSIDE, 0.0)
+    assert (decision.action is Action.ACCEPT) is passes

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, TCP, UDP
-from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop
+from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Raw
 
@@ -143,6 +144,14 @@ def test_a_third_vlan_tag_is_refused() -> None:
 def test_a_source_route_is_refused() -> None:
     frame = bytes(ETHER / IP(src="10.0.0.1", dst="10.0.0.2", options=b"\x83\x07\x04\x01\x02\x03\x04\x00") / UDP())
     assert reason(frame) == "IPv4 source route"
+
+
+@pytest.mark.parametrize(("left", "expected"), [(0, None), (1, "IPv6 source route"), (255, "IPv6 source route")])
+def test_an_ipv6_routing_header_with_segments_left_is_refused(left: int, expected: str | None) -> None:
+    route = IPv6ExtHdrRouting(type=4, segleft=left, addresses=["fc00::1"])
+    frame = bytes(ETHER / IPv6(src="fd00::1", dst="fd00::2") / route / UDP(dport=443, chksum=0))
+    found = parse(frame)
+    assert (found.reason if isinstance(found, Malformed) else None) == expected
 
 
 def test_a_first_fragment_without_its_whole_header_is_refused() -> None:

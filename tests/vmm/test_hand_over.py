@@ -30,6 +30,7 @@ class HandOver(RuleBasedStateMachine):
         self.pc = build_pc()
         self.vmm = self.pc.vmm
         self.free = self.pc.frames.free_bytes
+        self.links_wired = 0
 
     def live(self) -> list[Vm]:
         return [vm for vm in self.vmm.vms if vm.state in LIVE]
@@ -65,9 +66,9 @@ class HandOver(RuleBasedStateMachine):
     @rule()
     def wire(self) -> None:
         outer, inner = self.fresh()[:2]
-        number = len(outer.ports) + len(inner.ports)
-        port = f"port{number}"
-        self.vmm.wire(f"{outer.name}-{inner.name}-{number}", (outer.name, port), (inner.name, port))
+        self.links_wired += 1
+        port = f"port{self.links_wired}"
+        self.vmm.wire(f"link{self.links_wired}", (outer.name, port), (inner.name, port))
 
     @precondition(lambda self: self.fresh())
     @rule(data=st.data())

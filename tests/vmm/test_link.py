@@ -203,6 +203,14 @@ def test_unwiring_drops_and_counts_what_waited() -> None:
     assert down == [{"frames_in": 0, "frames_out": 0, "undelivered": 1}]
 
 
+def test_unwiring_names_the_ports_whose_rings_it_has_emptied() -> None:
+    wiring, _, outer, _ = two_guests()
+    outer.send(b"waits")
+    assert wiring.unwire("link") == (outer.port,)
+    wiring.wire("link", outer.port, two_guests()[3].port)
+    assert wiring.unwire("link") == ()
+
+
 @pytest.mark.parametrize("address", [SIZE, SIZE - 2, 1 << 47, (1 << 64) - 4])
 def test_a_sender_that_names_memory_not_its_own_loses_its_port_and_its_peer_gets_nothing(address: int) -> None:
     wiring, journal, outer, inner = two_guests()
@@ -224,7 +232,7 @@ def test_a_receiver_that_names_memory_not_its_own_loses_its_port_and_the_frame_w
     inner.tx_tail = inner.rx_tail = inner.rx_seen = 0
     inner.open(8)
     inner.post()
-    wiring.doorbell(inner.port)
+    assert wiring.doorbell(inner.port) == (inner.port, outer.port)
     assert inner.collect() == [b"patient"]
 
 

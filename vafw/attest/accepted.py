@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vafw.attest.expectation import Expectation
+from vafw.attest.profile import TXT, EventProfile
 from vafw.attest.reference import AcceptedValue, ReferenceValues
 from vafw.tcg.algorithms import SHA256, hash_sequence_value
 from vafw.tcg.eventlog import Event
@@ -21,6 +22,8 @@ class Acceptance:
 
     reference: ReferenceValues
     expectation: Expectation
+    profile: EventProfile = TXT
+    """Which events the log must hold."""
 
     @property
     def components(self) -> tuple[str, ...]:

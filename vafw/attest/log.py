@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Final
 
-from vafw.attest import profile
 from vafw.attest.accepted import NO_CONTROLS, SINIT_DIGEST_BYTES, Acceptance
 from vafw.attest.claims import affirmed, refused
 from vafw.attest.divergence import explain_divergence
@@ -57,13 +56,13 @@ def read_log(evidence: Evidence, quote: QuoteAttest) -> tuple[Claim, tuple[Event
 def appraise_events(events: Sequence[Event], acceptance: Acceptance) -> Claim:
     """Whether each event is one that a launch writes, there once, with data that its digests cover."""
     for position, event in enumerate(events):
-        problem = _known(position, event) or _data(position, event) or _label(position, event, acceptance)
+        problem = _known(position, event, acceptance) or _data(position, event) or _label(position, event, acceptance)
         if problem is not None:
             return problem
-    if (again := profile.repeated(events)) is not None:
+    if (again := acceptance.profile.repeated(events)) is not None:
         reason = "an event of this type must be in the log once"
         return _refused(_EVENTS, reason, event=name_event(again, events[again]))
-    if (absent := profile.missing(events)) is not None:
+    if (absent := acceptance.profile.missing(events)) is not None:
         component, lacking = absent
         return refused(_EVENTS, f"the event log says nothing of {lacking}", component=component, expected=lacking)
     return (
@@ -89,8 +88,8 @@ def appraise_replay(events: Sequence[Event], quote: QuoteAttest, evidence: Evide
     return affirmed(_REPLAY, f"the event log replays to the quoted values of {quote.selection}", component="log")
 
 
-def _known(position: int, event: Event) -> Claim | None:
-    if profile.is_known(event):
+def _known(position: int, event: Event, acceptance: Acceptance) -> Claim | None:
+    if acceptance.profile.is_known(event):
         return None
     reason = "the event log holds an event that a launch does not write there"
     return _refused(_EVENTS, reason, event=name_event(position, event), found=f"{event} ({event.event_type:#x})")

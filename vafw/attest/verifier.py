@@ -23,6 +23,7 @@ from vafw.attest.accepted import Acceptance
 from vafw.attest.claims import affirmed, refused
 from vafw.attest.evidence import Evidence, RootOfTrust
 from vafw.attest.expectation import Expectation
+from vafw.attest.profile import profile_of
 from vafw.attest.reference import ReferenceValues
 from vafw.attest.result import AttestationResult, Claim, Tier
 from vafw.clock import Clock
@@ -105,7 +106,7 @@ class Verifier:
         try:
             found.root_of_trust = evidence.root_of_trust.value
             expectation = Expectation(expected_plan, expected_documents, expected_images, plan_name)
-            acceptance = Acceptance(self._reference, expectation)
+            acceptance = Acceptance(self._reference, expectation, profile_of(evidence.root_of_trust))
             for stage in self._stages(found, evidence, nonce, acceptance):
                 found.claims.extend(stage)
                 if any(claim.tier is not Tier.AFFIRMING for claim in stage):

@@ -8,14 +8,17 @@ from typing import Any
 
 import click
 
-from vafw.cli.options import json_option, run_name
+from vafw.cli.options import json_option, run_of, topology_file
 from vafw.cli.output import Output
-from vafw.errors import ExitCode, UsageError
+from vafw.errors import ExitCode, NotRunning, UsageError
 from vafw.supervisor.requests import ask
 from vafw.supervisor.run_directory import RunDirectory
 
 
-@click.command(epilog="Exit codes: 0 affirming, 20 attestation failed, 21 no attestation could be had.")
+@click.command(
+    epilog="Example: vafw attest policies/office-laptop/topology.yaml --tamper sinit. "
+    "Exit codes: 0 affirming, 20 attestation failed, 21 no attestation could be had."
+)
 @click.argument("name")
 @click.option("--tamper", metavar="COMPONENT[:BIT]", help="Alter a component of the fresh launch, as in `vafw up`.")
 @json_option
@@ -24,21 +27,24 @@ def command(name: str, tamper: str | None, as_json: bool) -> int:
 
     Where NAME is a topology file and nothing runs under its name, launch it, attest it, and start nothing.
     """
-    run = RunDirectory(run_name(name))
+    run = run_of(name)
     output = Output(as_json, "Attest")
     if run.is_held():
         if tamper:
             raise UsageError("--tamper must be used with a fresh launch, not with a topology that runs")
         return _running(run, output)
-    return _fresh(Path(name), tamper, output)
+    if not Path(name).exists():
+        raise NotRunning(f"{run.name} is not running", hint="name a topology file to attest a fresh launch")
+    return _fresh(topology_file(Path(name)), tamper, output)
 
 
 def _running(run: RunDirectory, output: Output) -> int:
     result: Any = ask(run, "attest")
     code = ExitCode.DONE if result["tier"] == "affirming" else ExitCode.GATE_FAILED
+    snapshot: Any = ask(run, "status")
     if not output.json:
-        _print({"attestation": result, "gate": None})
-    return output.result({"attestation": result}, code)
+        _print({"attestation": result, "gate": snapshot["gate"]})
+    return output.result({"attestation": result, "gate": snapshot["gate"]}, code)
 
 
 def _fresh(topology: Path, tamper: str | None, output: Output) -> int:

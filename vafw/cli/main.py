@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import gc
 import importlib
+import io
+import os
 import sys
-from difflib import get_close_matches
 from typing import Final
 
 import click
@@ -17,15 +18,19 @@ import click
 from vafw import __version__
 from vafw.errors import ExitCode, VafwError
 
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+"""A plugin of another package has no business in these documents, and looking for plugins costs a tenth of a start."""
+
 VERBS: Final = {
-    "check": "check documents: every error of every file, with its place and remedy",
+    "check": "find every error of every file, each with its remedy",
     "plan": "print what `up` would bring up, and what would change",
-    "up": "bring a topology up: measured launch, attestation, gate, VMs, traffic",
+    "up": "bring a topology up: launch, attest, gate, VMs, traffic",
     "status": "show a running topology, or how its last run ended",
     "down": "stop a running topology",
-    "attest": "attest a running topology anew, or explain the attestation of a fresh launch",
-    "measure": "compute the reference values of a topology's components",
-    "graph": "draw a topology: mermaid, dot, svg or ascii",
+    "config": "read and change what the appliances of a running topology have",
+    "attest": "attest a running topology anew, or a fresh launch",
+    "measure": "compute the reference values of the components",
+    "graph": "draw a topology: ascii, mermaid, dot or svg",
     "capture": "save the user's screen as PNG",
     "logs": "print the events of a run",
     "schema": "print the JSON Schema of a kind of document",
@@ -56,9 +61,11 @@ class Verbs(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Name the nearest verb where the one given does not exist."""
         if args and args[0] not in VERBS and not args[0].startswith("-"):
+            from difflib import get_close_matches  # deferred: only a mistyped verb needs it
+
             nearest = get_close_matches(args[0], VERBS, n=1)
-            hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; it must be one of {', '.join(VERBS)}"
-            raise click.UsageError(f"there is no verb {args[0]!r}{hint}", context)
+            hint = f"did you mean '{nearest[0]}'?" if nearest else f"it must be one of {', '.join(VERBS)}"
+            raise click.UsageError(f"there is no verb '{args[0]}'; {hint}", context)
         return super().resolve_command(context, args)
 
     def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
@@ -71,6 +78,7 @@ class Verbs(click.Group):
     cls=Verbs,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start with: vafw up policies/office-laptop/topology.yaml --until-idle",
+    subcommand_metavar="VERB ...",
 )
 @click.version_option(__version__, message="vafw %(version)s")
 def vafw() -> None:
@@ -78,7 +86,10 @@ def vafw() -> None:
 
 
 def main() -> None:
-    """Run the command line and exit with its code."""
+    """Run the command line and exit with its code; a stream that cannot carry a sign gets a question mark for it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     sys.exit(run(sys.argv[1:]))
 
 
@@ -98,5 +109,11 @@ def run(arguments: list[str]) -> int:
         return output.interrupted()
     except BrokenPipeError:
         return output.closed_pipe()
+    except OSError as error:  # a file that was named on the command line and cannot be had; anything else is a fault
+        return output.failure(_about_file(error)) if error.filename else output.fault(error)
     except Exception as error:  # a fault of this program: said as such, in the form that was asked for
         return output.fault(error)
+
+
+def _about_file(error: OSError) -> VafwError:
+    return VafwError(f"{os.fsdecode(error.filename)}: {(error.strerror or str(error)).lower()}")

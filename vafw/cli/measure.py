@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 import click
 
@@ -15,13 +16,46 @@ from vafw.document.load import load_topology
 from vafw.errors import NoSuchObject
 from vafw.trace import Value
 
+Measured: TypeAlias = "tuple[bytes, bytes, Mapping[str, bytes]]"
+"""Digests of SINIT or the launcher, of the VMM, and of every image by name."""
+
 
 @click.command(epilog="Example: vafw measure policies/office-laptop/topology.yaml --write")
 @topology_argument
 @click.option("--write", is_flag=True, help="Replace the reference values that the topology names.")
+@click.option(
+    "--platform", type=click.Choice(["model", "qemu"]), default="model", show_default=True, help="Of which platform."
+)
 @json_option
-def command(topology: Path, write: bool, as_json: bool) -> int:
-    """Compute what SINIT, the VMM and every image of TOPOLOGY measure to on the model platform."""
+def command(topology: Path, write: bool, platform: str, as_json: bool) -> int:
+    """Compute what the launcher, the VMM and every image of TOPOLOGY measure to.
+
+    On the model platform the launcher is SINIT; on the QEMU platform it is vafw's own, and the VMM is this host's QEMU.
+    """
+    path, name, measured = _on_qemu(topology) if platform == "qemu" else _on_model(topology)
+    text = reference_values(name, *measured, platform)
+    if write:
+        path.write_text(text, encoding="utf-8")
+        print(f"{path}: written", file=sys.stderr)
+    elif not as_json:
+        click.echo(text, nl=False)
+    sinit, vmm, images = measured
+    data: dict[str, Value] = {
+        "sinit": sinit.hex(),
+        "vmm": vmm.hex(),
+        "images": {name: digest.hex() for name, digest in images.items()},
+    }
+    return Output(as_json, "Measure").result(data)
+
+
+def _on_qemu(topology: Path) -> tuple[Path, str, Measured]:
+    from vafw.cli.qemu_platform import measure, reference_values_path  # deferred: a large import
+
+    name, found = measure(topology)
+    return reference_values_path(topology), name, (found.launcher, found.vmm, found.images)
+
+
+def _on_model(topology: Path) -> tuple[Path, str, Measured]:
     from vafw.provider.model import image  # deferred: the model platform is a large import
     from vafw.provider.model.measure import measure_installed
 
@@ -31,25 +65,13 @@ def command(topology: Path, write: bool, as_json: bool) -> int:
     missing = [name for name in names if name not in documents.catalog]
     if missing:
         raise NoSuchObject(f"there is no appliance {missing[0]!r}", hint=f"there are {', '.join(documents.catalog)}")
-    measured = measure_installed(image.load(documents.catalog[name], name) for name in names)
-    text = reference_values(model.name, measured.sinit, measured.vmm, measured.images)
-    if write:
-        path = documents.folder / model.reference_values
-        path.write_text(text, encoding="utf-8")
-        print(f"{path}: written", file=sys.stderr)
-    elif not as_json:
-        click.echo(text, nl=False)
-    data: dict[str, Value] = {
-        "sinit": measured.sinit.hex(),
-        "vmm": measured.vmm.hex(),
-        "images": {name: digest.hex() for name, digest in measured.images.items()},
-    }
-    return Output(as_json, "Measure").result(data)
+    found = measure_installed(image.load(documents.catalog[name], name) for name in names)
+    return documents.folder / model.reference_values, model.name, (found.sinit, found.vmm, found.images)
 
 
-def reference_values(name: str, sinit: bytes, vmm: bytes, images: Mapping[str, bytes]) -> str:
+def reference_values(name: str, sinit: bytes, vmm: bytes, images: Mapping[str, bytes], platform: str = "model") -> str:
     """The document of kind ``reference-values`` that accepts exactly these components."""
-    note = f"vafw {__version__}, model platform"
+    note = f"vafw {__version__}, {platform} platform"
     lines = [
         "# yaml-language-server: $schema=../schema/reference-values.json",
         "# Which SINIT, VMM and images may run this topology; `vafw measure TOPOLOGY --write` writes it.",

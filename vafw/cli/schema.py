@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import click
 
+from vafw.cli.options import json_option
+from vafw.cli.output import Output
+
 
 @click.command(epilog="Example: vafw schema topology > topology.json")
 @click.argument("kind")
-def command(kind: str) -> int:
-    """Print the JSON Schema of KIND: topology, policy, machine, reference-values, appliance."""
-    from vafw.document.schema import schema_text  # deferred: pydantic is not needed to complain about arguments
+@json_option
+def command(kind: str, as_json: bool) -> int:
+    """Print the JSON Schema of KIND: topology, policy, machine, reference-values, appliance or traffic-script."""
+    from vafw.document.schema import schema, schema_text  # deferred: pydantic is not needed to complain about arguments
 
-    click.echo(schema_text(kind), nl=False)
-    return 0
+    if not as_json:
+        click.echo(schema_text(kind), nl=False)
+    return Output(as_json, "Schema").result(schema(kind))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,14 +16,20 @@ from vafw.document.model import parse_duration
 from vafw.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from vafw.plan.plan import Plan
+    from vafw.supervisor.run import Assembly, Control
     from vafw.supervisor.snapshot import Snapshot
 
 
 @click.command(epilog="Example: vafw up policies/office-laptop/topology.yaml --pcap office.pcap --until-idle")
 @topology_argument
-@click.option("--pcap", type=click.Path(path_type=Path), help="Replay this capture (pcap or pcapng, also .gz).")
+@click.option(
+    "--pcap",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Replay this capture (pcap or pcapng, also .gz).",
+)
 @click.option("--pcap-out", type=click.Path(path_type=Path), help="Write what left, what arrived and what was dropped.")
-@click.option("--wire", metavar="tap:NAME", help="Put the wire on a tap interface of this host (root).")
+@click.option("--wire", metavar="tap:NAME", help="Put the wire on a tap interface of this host; on qemu also: user.")
 @click.option("--user", metavar="tap:NAME", help="Put the user's side on a tap interface of this host (root).")
 @click.option(
     "--script", type=click.Path(path_type=Path), help="What the user OS does by itself (kind: traffic-script)."
@@ -33,9 +41,18 @@ if TYPE_CHECKING:
     metavar="COMPONENT[:BIT]",
     help="Flip a bit in vmm, sinit, lcp, log, topology, appliance=NAME; or launch, to skip the launch.",
 )
-@click.option("--platform", type=click.Choice(["model"]), default="model", show_default=True, help="Where to run it.")
+@click.option(
+    "--platform", type=click.Choice(["model", "qemu"]), default="model", show_default=True, help="Where to run it."
+)
+@click.option(
+    "--control/--no-control",
+    default=False,
+    show_default=True,
+    help="Let `vafw config` change the appliances over MQTT while it is up.",
+)
 @json_option
 def command(
+    *,
     topology: Path,
     pcap: Path | None,
     pcap_out: Path | None,
@@ -46,32 +63,82 @@ def command(
     until_idle: bool,
     tamper: str | None,
     platform: str,
+    control: bool,
     as_json: bool,
 ) -> int:
     """Bring TOPOLOGY up: measured launch, attestation, the gate, each VM from the wire inwards, traffic.
 
     Without --for and --until-idle it stays up until Ctrl-C or `vafw down`.
     """
-    from vafw.cli.model_platform import assembly, load_plan, script_steps  # deferred with all below: a large import
-    from vafw.cli.progress import show_step
-    from vafw.provider.model.tamper import TamperPlan
-    from vafw.provider.model.traffic import Traffic
+    from vafw.cli.progress import show_step  # deferred, as all below: a large import
     from vafw.supervisor.run import RunEnded, RunOptions, run
 
     options = RunOptions(until_idle, _seconds(duration))
-    steps = script_steps(script) if script else None
-    traffic = Traffic.choose(capture=pcap, results=pcap_out, wire=wire, user=user, script=steps)
-    plan = load_plan(topology)
-    machine = assembly(plan, traffic, TamperPlan.parse(tamper, plan) if tamper else None)
+    if platform == "qemu":
+        given = {"--pcap": pcap, "--pcap-out": pcap_out, "--user": user}
+        plan, machine = _on_qemu(topology, script, tamper, wire, [name for name, value in given.items() if value])
+    else:
+        plan, machine = _on_model(topology, (pcap, pcap_out, wire, user, script), tamper)
     output = Output(as_json, "Up")
     try:
-        snapshot, _ = asyncio.run(run(plan, machine, options, watch=None if as_json else show_step))
+        snapshot, _ = asyncio.run(
+            run(
+                plan,
+                machine,
+                options,
+                watch=None if as_json else show_step,
+                ready=None if as_json else partial(_say_ready, ends=until_idle or duration is not None),
+                control=_control(plan, topology) if control else None,
+            )
+        )
     except RunEnded as ended:
         if not as_json:
             _show(output, ended.snapshot, ended.exit_code)
         raise
     _show(output, snapshot, ExitCode.DONE)
     return ExitCode.DONE
+
+
+def _on_model(
+    topology: Path, feed: tuple[Path | None, Path | None, str | None, str | None, Path | None], tamper: str | None
+) -> tuple[Plan, Assembly]:
+    """Plan and machine on the model platform; `feed` is what the options of that name say."""
+    from vafw.cli.model_platform import assembly, load_plan, script_steps  # deferred with all below: a large import
+    from vafw.provider.model.tamper import TamperPlan
+    from vafw.provider.model.traffic import Traffic
+
+    pcap, pcap_out, wire, user, script = feed
+    steps = script_steps(script) if script else None
+    traffic = Traffic.choose(capture=pcap, results=pcap_out, wire=wire, user=user, script=steps)
+    plan = load_plan(topology)
+    return plan, assembly(plan, traffic, TamperPlan.parse(tamper, plan) if tamper else None)
+
+
+def _on_qemu(
+    topology: Path, script: Path | None, tamper: str | None, wire: str | None, others: list[str]
+) -> tuple[Plan, Assembly]:
+    """Plan and machine on the QEMU platform; UsageError for options that only the model platform has an answer to."""
+    if others:
+        raise UsageError(f"the QEMU platform can be fed by --script and --wire only, not by {' and '.join(others)}")
+    from vafw.cli.model_platform import script_steps  # deferred with all below: a large import
+    from vafw.cli.qemu_platform import assembly, load_plan
+    from vafw.provider.qemu.tamper import ImageTamper
+
+    steps = script_steps(script) if script else ()
+    plan = load_plan(topology)
+    return plan, assembly(plan, steps, ImageTamper.parse(tamper, plan) if tamper else None, wire)
+
+
+def _control(plan: Plan, topology: Path) -> Control:
+    from vafw.supervisor.control_plane import control_of  # deferred: MQTT is for runs that are configured
+
+    return control_of(plan, topology)
+
+
+def _say_ready(snapshot: Snapshot, *, ends: bool) -> None:
+    name = snapshot.plan.name
+    how = "" if ends else f"; Ctrl-C or `vafw down {name}` ends it"
+    print(f"{name} is up{how}", file=sys.stderr)
 
 
 def _show(output: Output, snapshot: Snapshot, code: ExitCode) -> None:

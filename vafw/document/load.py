@@ -131,6 +131,12 @@ def read_document(source: Source, model: type[Model] = Head) -> Document[Model]:
     return _found(reader, reader.document(source, model))
 
 
+def read_topology(source: Source, *, environment: Mapping[str, str] | None = None) -> DocumentSet:
+    """The topology in a text that need not be saved, with everything it names as it lies beside `source.path`."""
+    reader = _Reader(source.path.parent)
+    return reader.everything(source, reader.tree(source), environment=environment)
+
+
 def read_listed(documents: DocumentSet, span: Span, name: str) -> Source | Diagnostic:
     """Read the file `name` that the topology names at `span`, or say why it cannot be had."""
     return _read_listed(documents.folder, span, name)

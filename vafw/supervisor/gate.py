@@ -7,10 +7,11 @@ about to start and that the platform still holds. Everything else, the absence o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from vafw.attest.result import AttestationResult, Tier
+from vafw.attest.explain import explain
+from vafw.attest.result import AttestationResult, Claim, Tier
 from vafw.errors import ExitCode, GateClosed, GateUnavailable
 from vafw.trace import Value
 
@@ -34,10 +35,20 @@ class GateDecision:
     def to_json(self) -> dict[str, Value]:
         """The decision as a JSON object, empty members left out."""
         members: dict[str, Value] = {"open": self.open, "reason": self.reason}
-        for key in ("component", "event", "expected", "found"):
+        for key in ("component", "event", "expected", "found", "remedy"):
             if value := getattr(self, key):
                 members[key] = value
         return members
+
+    @property
+    def remedy(self) -> str:
+        """What a person can do about a gate that is closed; empty for an open one."""
+        if self.open:
+            return ""
+        if self.exit_code is ExitCode.GATE_UNAVAILABLE:
+            return "Let the platform give evidence again; until it does, nothing starts."
+        blamed = Claim("gate", Tier.CONTRAINDICATED, self.reason, self.component, self.event, self.expected, self.found)
+        return explain(AttestationResult((blamed,), b"", datetime.min.replace(tzinfo=UTC), ""))[-1]
 
     def require_open(self) -> None:
         """Raise GateClosed or GateUnavailable unless the gate is open."""

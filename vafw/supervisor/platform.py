@@ -13,6 +13,7 @@ from vafw.attest.evidence import Evidence
 from vafw.attest.result import AttestationResult
 from vafw.machine.capability import Capability
 from vafw.machine.report import Health, IsolationCheck, LaunchStep, PlatformReport
+from vafw.trace import Value
 
 
 class Launcher(Protocol):
@@ -44,6 +45,10 @@ class Runner(Protocol):
 
     async def stop(self, vm: str) -> None:
         """Stop one VM: its links go down, its devices to quarantine, its memory is scrubbed."""
+        ...
+
+    async def configure(self, vm: str, config: Mapping[str, Value]) -> Health:
+        """Give a running VM another configuration, between two frames; where it is not healthy the old one stays."""
         ...
 
     async def check_isolation(self) -> tuple[IsolationCheck, ...]:

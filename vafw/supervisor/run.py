@@ -7,23 +7,36 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 from vafw.clock import Clock, SystemClock
-from vafw.errors import VafwError
+from vafw.errors import NotRunning, VafwError
 from vafw.plan.plan import Plan
+from vafw.supervisor.answers import DetailedAnswer, answers, serve
 from vafw.supervisor.platform import Appraiser, Platform
-from vafw.supervisor.requests import answers, serve
 from vafw.supervisor.run_directory import RunDirectory, write_event
-from vafw.supervisor.snapshot import Snapshot
+from vafw.supervisor.snapshot import RunPhase, Snapshot
 from vafw.supervisor.steps import Step
 from vafw.supervisor.supervisor import Supervisor
 from vafw.trace import Trace, Value
 
 Assembly = Callable[[Clock, Trace], tuple[Platform, Appraiser]]
 """Makes the platform and the verifier that knows it; both stamp with the clock, the platform records into the trace."""
+
+
+class Configured(Protocol):
+    """An open control plane, as far as a run needs it."""
+
+    async def answer(self, request: Mapping[str, Value]) -> Value:
+        """Answer one request of `vafw config`."""
+        ...
+
+
+Control = Callable[[Platform, RunDirectory, Clock, Trace], AbstractAsyncContextManager[Configured]]
+"""Opens the control plane of a run, once its VMs are healthy; `vafw.supervisor.control_plane` makes one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,26 +72,48 @@ async def run(
     directory: RunDirectory | None = None,
     watch: Callable[[Step], None] | None = None,
     ready: Callable[[Snapshot], None] | None = None,
+    control: Control | None = None,
 ) -> tuple[Snapshot, Trace]:
-    """Bring `plan` up, keep it up as the options say, and return how it ended; RunEnded where it did not come up."""
+    """Bring `plan` up, keep it up as the options say, and return how it ended; RunEnded where it failed.
+
+    Requests are taken from the first moment; `ready` is called once traffic flows and Ctrl-C ends the run cleanly.
+    With `control` the appliances are configured over the network from then on.
+    """
     clock = clock or SystemClock()
     directory = directory or RunDirectory(plan.name)
     with directory.hold(), directory.event_log() as log:
         trace = Trace(_since_now(clock), lambda event: write_event(log, event))
         platform, appraiser = assembly(clock, trace)
         supervisor = Supervisor(plan, platform, appraiser, clock=clock, trace=trace, watch=watch)
-        try:
-            await supervisor.start()
+        ended = asyncio.Event()
+        detailed: dict[str, DetailedAnswer] = {"config": _no_control}
+
+        def is_up(snapshot: Snapshot) -> None:
+            directory.keep_snapshot(snapshot.to_json())
             if ready is not None:
-                ready(supervisor.snapshot())
-            await _stay_up(supervisor, directory, options, clock)
-            directory.keep("display.png", supervisor.display())
+                ready(snapshot)
+
+        try:
+            async with serve(directory, answers(supervisor, ended.set), detailed), AsyncExitStack() as planes:
+                await supervisor.start()
+                if control is not None:
+                    plane = await planes.enter_async_context(control(platform, directory, clock, trace))
+                    detailed["config"] = plane.answer
+                await _stay_up(supervisor, options, clock, ended, is_up)
+            with suppress(VafwError):  # no display is assigned, or the user OS was stopped
+                directory.keep("display.png", supervisor.display())
+            supervisor.require_kept()
         except VafwError as error:
+            await supervisor.stop(error)
             raise RunEnded(error, supervisor.snapshot()) from error
         finally:
             await supervisor.stop()
             directory.keep_snapshot(supervisor.snapshot().to_json())
     return supervisor.snapshot(), trace
+
+
+async def _no_control(_request: Mapping[str, Value]) -> Value:
+    raise NotRunning("appliances must be configured by a control plane, and this run has none (yet)")
 
 
 async def prove(plan: Plan, assembly: Assembly, *, watch: Callable[[Step], None] | None = None) -> Snapshot:
@@ -102,11 +137,16 @@ def _since_now(clock: Clock) -> Callable[[], float]:
     return lambda: clock.monotonic() - began_s
 
 
-async def _stay_up(supervisor: Supervisor, directory: RunDirectory, options: RunOptions, clock: Clock) -> None:
-    ended = asyncio.Event()
+async def _stay_up(
+    supervisor: Supervisor,
+    options: RunOptions,
+    clock: Clock,
+    ended: asyncio.Event,
+    ready: Callable[[Snapshot], None],
+) -> None:
     try:
-        async with _stopped_by_signal(ended), serve(directory, answers(supervisor, ended.set)):
-            directory.keep_snapshot(supervisor.snapshot().to_json())
+        async with _stopped_by_signal(ended):
+            ready(supervisor.snapshot())
             await _work_until(ended, supervisor, options, clock)
     except BaseExceptionGroup as failures:
         for failure in failures.exceptions:
@@ -120,7 +160,7 @@ async def _work_until(ended: asyncio.Event, supervisor: Supervisor, options: Run
     async with asyncio.TaskGroup() as tasks:
         working = [
             tasks.create_task(_carry(supervisor, options, ended), name=f"vafw[{name}].traffic"),
-            tasks.create_task(supervisor.keep_attested(), name=f"vafw[{name}].re-attest"),
+            tasks.create_task(_keep_attested(supervisor, ended), name=f"vafw[{name}].re-attest"),
         ]
         if options.duration_s is not None:
             waiting = _end_after(clock, options.duration_s, ended)
@@ -133,6 +173,12 @@ async def _work_until(ended: asyncio.Event, supervisor: Supervisor, options: Run
 async def _carry(supervisor: Supervisor, options: RunOptions, ended: asyncio.Event) -> None:
     await supervisor.carry()
     if options.until_idle:
+        ended.set()
+
+
+async def _keep_attested(supervisor: Supervisor, ended: asyncio.Event) -> None:
+    await supervisor.keep_attested()
+    if supervisor.phase is RunPhase.FAILED:
         ended.set()
 
 

@@ -1,21 +1,27 @@
 """The run directory of one topology: who runs it, where it listens, and what it left behind.
 
-``$VAFW_RUN_DIR``, else ``$XDG_RUNTIME_DIR/vafw``, else ``~/.local/state/vafw``; below it one folder a topology, readable
-by its owner only:
+``$VAFW_RUN_DIR``, else ``$XDG_RUNTIME_DIR/vafw``, else ``~/.local/state/vafw``; below it one folder a topology,
+readable by its owner only:
 
     lock           held by the running `up`; names its pid and command
     socket         where it takes requests
     snapshot.json  the last snapshot, kept when the run has ended
     events.jsonl   every event of the last run, one JSON object a line
     display.png    the user's screen at the end of the last run
+
+The lock is an open file description lock (fcntl(2)): it goes with its process, however that ends, and whether somebody
+holds it can be asked without taking it. flock(2) knows no such question, and whoever asked by trying kept an `up` that
+started in that moment from starting.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import stat
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +31,8 @@ from vafw.errors import Locked, NotRunning, PlatformUnable
 from vafw.trace import TraceEvent, Value
 
 _SOCKET_PATH_LIMIT: Final = 107  # unix(7): sun_path holds 108 bytes, the last one NUL
+_FLOCK: Final = struct.Struct("hhqqi4x")
+"""struct flock of fcntl(2) on 64-bit Linux: type, whence, start, length (0: to the end), pid."""
 
 
 def runs_folder() -> Path:
@@ -56,8 +64,10 @@ class RunDirectory:
         descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "r+") as lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+                fcntl.fcntl(lock, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+            except OSError as refusal:
+                if refusal.errno not in (errno.EAGAIN, errno.EACCES):
+                    raise
                 raise Locked(
                     f"{self.name} is already up ({lock.read().strip() or 'owner unknown'})",
                     hint=f"vafw status {self.name} shows it, vafw down {self.name} ends it",
@@ -77,12 +87,18 @@ class RunDirectory:
         """Whether an `up` holds the directory now."""
         try:
             with (self.path / "lock").open() as lock:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+                kind, *_ = _FLOCK.unpack(fcntl.fcntl(lock, fcntl.F_OFD_GETLK, asked))
         except FileNotFoundError:
             return False
-        except BlockingIOError:
-            return True
-        return False
+        return bool(kind != fcntl.F_UNLCK)
+
+    def owner(self) -> int | None:
+        """The process that holds the directory now."""
+        if not self.is_held():
+            return None
+        word = (self.path / "lock").read_text().removeprefix("pid ")
+        return int(word) if word.isdecimal() else None
 
     def keep_snapshot(self, snapshot: Value) -> None:
         """Replace the kept snapshot in one step."""
@@ -106,8 +122,9 @@ class RunDirectory:
         return self._kept("display.png")
 
     def events(self) -> list[dict[str, Value]]:
-        """Every event of the last or running run."""
-        return [json.loads(line) for line in self._kept("events.jsonl").splitlines()]
+        """Every event of the last or running run; one that is being written just now is left out."""
+        whole, _, _ = self._kept("events.jsonl").rpartition(b"\n")
+        return [json.loads(line) for line in whole.splitlines()]
 
     @contextmanager
     def event_log(self) -> Iterator[IO[str]]:

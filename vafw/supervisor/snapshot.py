@@ -34,8 +34,12 @@ class Snapshot:
     phase: RunPhase
     since: str
     """When the run began, ISO 8601, UTC."""
+    ended: str
+    """When it ended, likewise; empty while it runs."""
     steps: StepTree
     vms: Mapping[str, VmPhase]
+    vm_since: Mapping[str, str]
+    """When each VM reached its phase; nothing for one that never started."""
     gate: GateDecision | None
     attestation: AttestationResult | None
     isolation: tuple[IsolationCheck, ...]
@@ -49,6 +53,7 @@ class Snapshot:
             "name": self.plan.name,
             "phase": self.phase.value,
             "since": self.since,
+            "ended": self.ended or None,
             "reason": self.reason,
             "path": list(self.plan.path),
             "gate": self.gate.to_json() if self.gate else None,
@@ -91,6 +96,7 @@ class Snapshot:
             "role": plan.role.value,
             "image": plan.image.name,
             "phase": self.vms[name].value,
+            "since": self.vm_since.get(name),
             "memory-bytes": plan.memory_bytes,
             "vcpus": plan.vcpus,
             "devices": [each.name for each in plan.functions],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ class StepState(StrEnum):
 
     RUNNING = "running"
     DONE = "done"
+    STOPPED = "stopped"
+    """Ended from outside before it was done: by Ctrl-C, by `vafw down`, by the end of its time."""
     FAILED = "failed"
 
 
@@ -56,7 +59,7 @@ class StepTree:
 
     @contextmanager
     def step(self, title: str) -> Iterator[Step]:
-        """A step that lasts as long as the block; an exception marks it failed."""
+        """A step that lasts as long as the block; an exception marks it failed, a cancellation stopped."""
         step = Step(title, self._depth)
         self.steps.append(step)
         self._tell(step)
@@ -64,8 +67,8 @@ class StepTree:
         self._depth += 1
         try:
             yield step
-        except BaseException:
-            step.state = StepState.FAILED
+        except BaseException as error:
+            step.state = StepState.STOPPED if isinstance(error, CancelledError) else StepState.FAILED
             raise
         else:
             if step.state is StepState.RUNNING:

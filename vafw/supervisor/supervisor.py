@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import final
 
 from vafw.attest.evidence import RootOfTrust
 from vafw.attest.result import AttestationResult
 from vafw.clock import Clock
-from vafw.errors import VafwError
+from vafw.errors import GateUnavailable, VafwError
 from vafw.machine.lifecycle import VmEvent, VmPhase, next_phase
 from vafw.machine.report import IsolationCheck, PlatformReport
 from vafw.plan.plan import FailureAction, Plan
@@ -60,7 +60,9 @@ class Supervisor:
         self._clock = clock
         self._steps = StepTree(clock, watch)
         self._phase = RunPhase.STARTING
-        self._since = clock.wall().isoformat(timespec="seconds")
+        self._since = self._now()
+        self._ended = ""
+        self._vm_since: dict[str, str] = {}
         self._vms = {vm.name: VmPhase.DEFINED for vm in plan.vms}
         self._gate: GateDecision | None = None
         self._attestation: AttestationResult | None = None
@@ -79,8 +81,10 @@ class Supervisor:
             self.plan,
             self._phase,
             self._since,
+            self._ended,
             self._steps,
             dict(self._vms),
+            dict(self._vm_since),
             self._gate,
             self._attestation,
             self._isolation,
@@ -105,18 +109,25 @@ class Supervisor:
     async def carry(self) -> None:
         """Carry traffic until what feeds the machine has ended."""
         with self._steps.step("traffic") as step:
-            await self._platform.carry()
-            wire = self._platform.report().wire or {}
-            step.detail = f"{wire.get('frames', 0)} frames"
+            try:
+                await self._platform.carry()
+            finally:
+                wire = (self._last_report or self._platform.report()).wire or {}
+                step.detail = f"{wire.get('frames', 0)} frames"
 
     async def attest(self) -> AttestationResult:
-        """Attest the running machine once more; on failure act as the launch policy says."""
-        result, nonce = await self._appraise()
+        """Attest the running machine once more; where that fails act as the launch policy says.
+
+        GateUnavailable where no attestation could be had, which is acted on as a failed one.
+        """
+        try:
+            result, nonce = await self._appraise()
+        except Exception as error:  # whatever went wrong, nothing was attested
+            decision = _not_had(error)
+            await self._decided_again(decision)
+            raise GateUnavailable(decision.reason) from error
         self._attestation = result
-        decision = self._decide(result, nonce)
-        if not decision.open and self._phase is RunPhase.UP:
-            self._gate = decision
-            await self._act_on_failed_attestation(decision)
+        await self._decided_again(self._decide(result, nonce))
         return result
 
     async def keep_attested(self) -> None:
@@ -125,24 +136,32 @@ class Supervisor:
             await self._clock.sleep(pause_s)
             if self._phase is not RunPhase.UP:
                 return
-            try:
+            with suppress(GateUnavailable):  # acted on already
                 await self.attest()
-            except (VafwError, TimeoutError) as error:
-                self._gate = unavailable(f"no attestation could be had: {error}")
-                await self._act_on_failed_attestation(self._gate)
 
-    async def stop(self) -> None:
-        """Stop every VM, the user OS first, and switch the machine off; safe to call twice."""
+    def require_kept(self) -> None:
+        """GateClosed or GateUnavailable where the gate closed while the machine was up and something was stopped."""
+        if self._gate is not None and self._phase in (RunPhase.QUARANTINED, RunPhase.FAILED):
+            self._gate.require_open()
+
+    async def stop(self, because: Exception | None = None) -> None:
+        """Stop every VM, the user OS first, and switch the machine off; safe to call twice.
+
+        Whatever cannot be stopped is left to the switch, which is reached in any case. `because` is what made a run
+        fail that was up.
+        """
         if self._last_report is not None:
             return
-        self._last_report = self._platform.report()
-        for vm in reversed(self.plan.vms):
-            if self._vms[vm.name] not in (VmPhase.DEFINED, VmPhase.STOPPED):
-                await self._stop_vm(vm.name)
-        await self._platform.power_off()
-        self.trace.record(EventKind.PLATFORM_POWERED_OFF, self.plan.machine.name)
+        self._last_report = PlatformReport()
         if self._phase in (RunPhase.STARTING, RunPhase.UP):
-            self._phase = RunPhase.STOPPED
+            self._phase = RunPhase.FAILED if because else RunPhase.STOPPED
+            self._reason = str(because or "")
+        self._ended = self._now()
+        async with AsyncExitStack() as undo:  # unwinds from the last entry to the first, past any that raises
+            undo.push_async_callback(self._power_off)
+            for vm in self.plan.vms:
+                undo.push_async_callback(self._stop_vm, vm.name)
+            self._last_report = self._platform.report()
 
     def display(self) -> bytes:
         """The picture on the user's display, as PNG."""
@@ -155,8 +174,11 @@ class Supervisor:
         except BaseException as error:
             refused = self._gate is not None and not self._gate.open
             self._phase = RunPhase.REFUSED if refused else RunPhase.FAILED
-            self._reason = str(error)
-            await self.stop()
+            self._reason = str(error) or type(error).__name__
+            try:
+                await self.stop()
+            except Exception as another:
+                error.add_note(f"stopping failed too: {another}")
             raise
 
     async def _open_gate(self) -> None:
@@ -167,7 +189,7 @@ class Supervisor:
         with self._steps.step("launch") as step:
             done = await self._platform.launch()
             step.notes.extend((each.name, each.detail) for each in done)
-            step.detail = done[-1].detail if done else ""
+            step.detail = f"{len(done)} steps"
 
     async def _pass_gate(self) -> None:
         with self._steps.step("attest") as step:
@@ -183,8 +205,8 @@ class Supervisor:
     async def _attest_for_gate(self, step: Step) -> GateDecision:
         try:
             result, nonce = await self._appraise()
-        except (VafwError, TimeoutError) as error:
-            return unavailable(f"no attestation could be had: {error or 'the platform did not answer in time'}")
+        except Exception as error:  # whatever went wrong, nothing was attested
+            return _not_had(error)
         self._attestation = result
         step.notes.extend((claim.name, f"{claim.tier}: {claim.reason}") for claim in result.claims)
         affirming = sum(claim.tier.value == "affirming" for claim in result.claims)
@@ -231,8 +253,14 @@ class Supervisor:
             self.trace.record(EventKind.VM_HEALTHY, name, reason=health.reason)
 
     async def _stop_vm(self, name: str) -> None:
-        await self._platform.stop(name)
-        self._move(name, VmEvent.STOP)
+        """Stop a VM unless it never started or was stopped before."""
+        if self._vms[name] not in (VmPhase.DEFINED, VmPhase.STOPPED):
+            await self._platform.stop(name)
+            self._move(name, VmEvent.STOP)
+
+    async def _power_off(self) -> None:
+        await self._platform.power_off()
+        self.trace.record(EventKind.PLATFORM_POWERED_OFF, self.plan.machine.name)
 
     async def _check_isolation(self) -> None:
         with self._steps.step("isolation") as step:
@@ -245,6 +273,17 @@ class Supervisor:
                 first = open_ways[0]
                 raise StartFailed(f"{first.actor} must not reach {first.target}: {first.name} was not blocked")
 
+    async def _decided_again(self, decision: GateDecision) -> None:
+        """The gate while the machine is up: recorded where it moves, acted on where it closes."""
+        if self._phase is not RunPhase.UP or self._gate is None:
+            return
+        moved, self._gate = decision.open is not self._gate.open, decision
+        if decision.open and moved:
+            self._reason = ""
+            self.trace.record(EventKind.GATE_OPENED, self.plan.name, **decision.to_json())
+        if not decision.open:
+            await self._act_on_failed_attestation(decision)
+
     async def _act_on_failed_attestation(self, decision: GateDecision) -> None:
         self.trace.record(EventKind.GATE_CLOSED, self.plan.name, **decision.to_json())
         self._reason = decision.reason
@@ -252,9 +291,22 @@ class Supervisor:
             return
         keep = self.plan.vms[:-1] if self.plan.launch.on_failure is FailureAction.QUARANTINE else ()
         self._phase = RunPhase.QUARANTINED if keep else RunPhase.FAILED
-        for vm in reversed(self.plan.vms):
-            if vm not in keep and self._vms[vm.name] is not VmPhase.STOPPED:
-                await self._stop_vm(vm.name)
+        try:
+            for vm in reversed(self.plan.vms):
+                if vm not in keep:
+                    await self._stop_vm(vm.name)
+        except Exception as error:  # what could not be stopped is switched off
+            self._phase = RunPhase.FAILED
+            await self.stop(error)
+            raise
 
     def _move(self, name: str, event: VmEvent) -> None:
         self._vms[name] = next_phase(self._vms[name], event)
+        self._vm_since[name] = self._now()
+
+    def _now(self) -> str:
+        return self._clock.wall().isoformat(timespec="seconds")
+
+
+def _not_had(error: Exception) -> GateDecision:
+    return unavailable(f"no attestation could be had: {str(error) or 'the platform did not answer in time'}")

@@ -15,7 +15,7 @@ error goes to. The quotation's tuple is therefore looked up backwards.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -140,6 +140,14 @@ class Connections:
         if backwards is not None:
             self._by_tuple.setdefault(backwards, (connection, REPLY))
         return True
+
+    def kept(self, keep: Callable[[Connection], bool]) -> Connections:
+        """Another table with the connections that `keep` names; this one stays as it is."""
+        other = Connections(self._limit)
+        other.evicted, other.refused = self.evicted, self.refused
+        other._confirmed = OrderedDict((key, each) for key, each in self._confirmed.items() if keep(each))
+        other._by_tuple = {key: entry for key, entry in self._by_tuple.items() if entry[0].original in other._confirmed}
+        return other
 
     def forget(self, connection: Connection) -> None:
         """Remove the connection."""

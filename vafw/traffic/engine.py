@@ -38,10 +38,16 @@ from vafw.traffic.reason import (
     TABLE_FULL,
     State,
 )
-from vafw.traffic.rule import ICMPV6, PROTOCOL_NAMES, Action, Packet, Ruleset
+from vafw.traffic.rule import ICMP, ICMPV6, PROTOCOL_NAMES, TCP, UDP, Action, Packet, Ruleset
 
+MOST_FAULTS: Final = 100
+"""Different faults of malformed frames that are counted apart: they name lengths that a sender chooses."""
+OTHER_FAULTS: Final = "another fault"
 _NEIGHBOUR_TYPES: Final = range(133, 137)
 """Router and neighbour solicitation and advertisement (RFC 4861)."""
+_LINK_MULTICAST: Final = 0xFF02
+_LINK_LOCAL: Final = 0xFE80 >> 6
+"""The first 16 bits of ff02::/16, the first 10 of fe80::/10."""
 
 
 @dataclass(slots=True)
@@ -68,7 +74,7 @@ class Engine:
         self.counts: dict[str, Count] = {rule.name: Count() for rule in ruleset.rules}
         """Frames by deciding rule or reason."""
         self.malformed: dict[str, int] = {}
-        """Malformed frames by what is wrong with them."""
+        """Malformed frames by what is wrong with them, `MOST_FAULTS` of them apart and the others together."""
         self._fragments = Fragments()
         self._first_match = FirstMatch(ruleset)
         self._established = self.counts.setdefault(ESTABLISHED, Count())
@@ -88,7 +94,7 @@ class Engine:
             reason = f"{PROTOCOL_NAMES[packet.protocol]} checksum is wrong"
             return self._malformed(frame, Malformed(reason))
         if packet.protocol == ICMPV6 and packet.icmp_type in _NEIGHBOUR_TYPES:
-            genuine = packet.hop_limit == 255
+            genuine = packet.hop_limit == 255 and _is_on_link(packet)
             verdict = (Action.ACCEPT, NEIGHBOUR) if genuine else (Action.DROP, INVALID)
             return self._count(frame, Decision(*verdict, packet))
         if side == INSIDE and self._inside is not None and self._is_spoofed(packet):
@@ -96,6 +102,31 @@ class Engine:
         if packet.more_fragments or packet.fragment_offset:
             return self._decide_fragment(frame, packet, side, now_s)
         return self._decide_packet(frame, packet, side, now_s)[0]
+
+    def succeeded_by(self, ruleset: Ruleset) -> Engine:
+        """The engine that goes on with another ruleset; this one can still be kept instead.
+
+        It takes over counts, flows and those connections whose first packet the new rules accept too. Datagrams that
+        are on their way in pieces are forgotten: what is left of them is dropped.
+        """
+        follower = Engine(ruleset)
+        follower.connections = self.connections.kept(follower._would_accept)
+        follower.flows, follower.malformed = self.flows, self.malformed
+        follower.counts = {**follower.counts, **self.counts}
+        follower._established = follower.counts[ESTABLISHED]
+        return follower
+
+    def _would_accept(self, connection: Connection) -> bool:
+        """Whether a connection could begin under these rules, judged by its first packet."""
+        _, network, source, destination, _, second = connection.original
+        version, protocol = network >> 8, network & 0xFF
+        port = second if protocol in (TCP, UDP) else 0
+        icmp_type = second >> 8 if protocol in (ICMP, ICMPV6) else 0
+        first = Packet(connection.side, version, source, destination, protocol, port, icmp_type)
+        if connection.side == INSIDE and self._inside and not bisect_right(self._inside[version], source) & 1:
+            return False
+        rule = self._first_match.find(first)
+        return (rule.action if rule else self.ruleset.default) is Action.ACCEPT
 
     def _decide_packet(
         self, frame: bytes, packet: Frame, side: str, now_s: float
@@ -176,7 +207,9 @@ class Engine:
         return not bisect_right(inside, packet.source) & 1
 
     def _malformed(self, frame: bytes, malformed: Malformed) -> Decision:
-        self.malformed[malformed.reason] = self.malformed.get(malformed.reason, 0) + 1
+        known = malformed.reason in self.malformed or len(self.malformed) < MOST_FAULTS
+        fault = malformed.reason if known else OTHER_FAULTS
+        self.malformed[fault] = self.malformed.get(fault, 0) + 1
         return self._count(frame, Decision(Action.DROP, MALFORMED, malformed))
 
     def _note(self, frame: bytes, decision: Decision, side: str, now_s: float) -> Decision:
@@ -196,3 +229,14 @@ class Engine:
         count.packets += 1
         count.bytes += len(frame)
         return decision
+
+
+def _is_on_link(packet: Frame) -> bool:
+    """Whether neighbour discovery speaks to the link: otherwise a router would carry it on, and its data with it.
+
+    A destination is on the link if it is multicast there, link-local, or of the sender's own /64.
+    """
+    destination = packet.destination
+    if destination >> 112 == _LINK_MULTICAST or destination >> 118 == _LINK_LOCAL:
+        return True
+    return destination >> 64 == packet.source >> 64

@@ -46,7 +46,9 @@ DESTINATION_OPTIONS: Final = 60
 
 _EXTENSIONS: Final = frozenset({HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, DESTINATION_OPTIONS})
 _SOURCE_ROUTES: Final = frozenset({131, 137})
-"""IPv4 options "loose" and "strict source and record route" (RFC 791), which choose a way around this firewall."""
+"""IPv4 options "loose" and "strict source and record route" (RFC 791), which choose a way around this firewall. What
+they are to IPv4 is to IPv6 a routing header with segments left: the packet's last destination is not the one it names.
+"""
 
 _IPV4_HEADER: Final = Struct("!BxHHHBB2xII")
 _IPV6_HEADER: Final = Struct("!IHBBQQQQ")
@@ -276,6 +278,8 @@ def _skip_extensions(frame: bytes, parsed: Frame, following: int) -> str:
             length = (frame[at + 1] + 2) * 4 if following == AUTHENTICATION else (frame[at + 1] + 1) * 8
             if at + length > end:
                 return "ends inside an IPv6 extension header"
+            if following == ROUTING and frame[at + 3]:
+                return "IPv6 source route"
             if following == HOP_BY_HOP and not _hop_by_hop_holds(frame[at + 2 : at + length]):
                 return "IPv6 hop-by-hop option that no router may pass"
             following = frame[at]

@@ -1,8 +1,12 @@
 """Writes a ruleset as nftables text, for a Linux router that is to decide as `engine.py` does.
 
 Pure: a `Ruleset` and two interface names in, text for ``nft -f`` out; the same ruleset gives the same text. One table
-of family inet with one forward chain; its policy is drop, whatever the default says, so that a half-loaded table
-passes nothing. Each rule has one named counter, however many statements it needs.
+with one filtering chain; its policy is drop, whatever the default says, so that a half-loaded table passes nothing.
+Each rule has one named counter, however many statements it needs.
+
+Two families. ``inet`` is for a router, whose kernel routes between the two interfaces. ``bridge`` is for a transparent
+filter between two ports of a bridge: the chain hangs at prerouting, as the kernel rejects in that family there only,
+and lets neighbours find each other.
 
 The kernel does by itself what the engine has its own words for: it drops malformed packets on input, reassembles
 fragments before its tracker sees them, and answers ARP and neighbour discovery instead of passing it on.
@@ -12,37 +16,51 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from vafw.traffic.address_set import MAX_V4, MAX_V6, Ranges
 from vafw.traffic.appliance import INSIDE, OUTSIDE, opposite
 from vafw.traffic.first_match import addresses_on, service_ranges
-from vafw.traffic.reason import DEFAULT, ESTABLISHED, INVALID, RELATED, SPOOFED
+from vafw.traffic.reason import DEFAULT, ESTABLISHED, INVALID, NEIGHBOUR, RELATED, SPOOFED
 from vafw.traffic.rule import ICMP, ICMPV6, PROTOCOL_NAMES, TCP, UDP, Action, Rule, Ruleset, suits
 
 _EVERYTHING: Final[dict[int, Ranges]] = {4: ((0, MAX_V4),), 6: ((0, MAX_V6),)}
 _FAMILY: Final = {4: "ip", 6: "ip6"}
+Family: TypeAlias = Literal["inet", "bridge"]
+_HOOKS: Final[dict[Family, str]] = {
+    "inet": "forward priority filter",
+    "bridge": "prerouting priority 0",  # after the bridge's connection tracker, at -200
+}
+_SPOOFED_HOOKS: Final[dict[Family, str]] = {"inet": "prerouting priority raw", "bridge": "prerouting priority -300"}
 _SELECTOR: Final = {TCP: "tcp dport", UDP: "udp dport", ICMP: "icmp type", ICMPV6: "icmpv6 type"}
+_NEIGHBOURS: Final[dict[Family, tuple[str, ...]]] = {
+    "inet": (),
+    "bridge": (
+        f'ether type arp counter accept comment "{NEIGHBOUR}"',
+        f'ip6 hoplimit 255 icmpv6 type 133-136 counter accept comment "{NEIGHBOUR}"',
+    ),
+}
 
 
-def nftables_text(ruleset: Ruleset, *, inside: str, outside: str, table: str = "vafw") -> str:
+def nftables_text(ruleset: Ruleset, *, inside: str, outside: str, table: str = "vafw", family: Family = "inet") -> str:
     """Text for ``nft -f`` that replaces the table; `inside` and `outside` are the interfaces of the two sides."""
     interfaces = {INSIDE: inside, OUTSIDE: outside}
-    lines = [f"table inet {table}", f"delete table inet {table}", "", f"table inet {table} {{"]
+    lines = [f"table {family} {table}", f"delete table {family} {table}", "", f"table {family} {table} {{"]
     lines += [f"\tcounter {_counter(rule.name)} {{ }}" for rule in _by_name(ruleset)]
     if ruleset.inside is not None:
-        lines += ["", *_spoofed_chain(ruleset, inside)]
+        lines += ["", *_spoofed_chain(ruleset, inside, family)]
     lines += [
         "",
         "\tchain forward {",
-        "\t\ttype filter hook forward priority filter; policy drop;",
+        f"\t\ttype filter hook {_HOOKS[family]}; policy drop;",
+        *(f"\t\t{each}" for each in _NEIGHBOURS[family]),
         f'\t\tct state established counter accept comment "{ESTABLISHED}"',
         f'\t\tct state related counter accept comment "{RELATED}"',
         f'\t\tct state invalid counter drop comment "{INVALID}"',
         f'\t\ticmpv6 type 133-136 counter drop comment "{INVALID}"',
     ]
     for rule in ruleset.rules:
-        lines += [f"\t\t{statement}" for statement in _statements(rule, interfaces)]
+        lines += [f"\t\t{statement}" for statement in _statements(rule, interfaces, family)]
     lines += [f'\t\t{each} comment "{DEFAULT}"' for each in _verdicts(ruleset.default, "", "counter")]
     return "\n".join([*lines, "\t}", "}", ""])
 
@@ -55,26 +73,26 @@ def _counter(name: str) -> str:
     return f"rule-{name}"
 
 
-def _spoofed_chain(ruleset: Ruleset, inside: str) -> Iterator[str]:
+def _spoofed_chain(ruleset: Ruleset, inside: str, family: Family) -> Iterator[str]:
     """Before the tracker, so that a spoofed packet moves no connection on."""
     assert ruleset.inside is not None
     yield "\tchain spoofed {"
-    yield "\t\ttype filter hook prerouting priority raw; policy accept;"
-    for version, family in _FAMILY.items():
+    yield f"\t\ttype filter hook {_SPOOFED_HOOKS[family]}; policy accept;"
+    for version, header in _FAMILY.items():
         allowed = ruleset.inside.ranges(version)
         if allowed == _EVERYTHING[version]:
             continue
-        other = f"{family} saddr != {_set(allowed, version)}" if allowed else f"meta nfproto ipv{version}"
+        other = f"{header} saddr != {_set(allowed, version)}" if allowed else _any(version, family)
         exempt = ("meta l4proto != ipv6-icmp ", "icmpv6 type != 133-136 ") if version == 6 else ("",)
         for unless in exempt:
             yield f'\t\tiifname "{inside}" {other} {unless}counter drop comment "{SPOOFED}"'
     yield "\t}"
 
 
-def _statements(rule: Rule, interfaces: dict[str, str]) -> Iterator[str]:
+def _statements(rule: Rule, interfaces: dict[str, str], family: Family) -> Iterator[str]:
     """The rule as nftables rules: per side where it matters, per family, per protocol."""
     for version in (4, 6):
-        by_side = {side: _addresses(rule, side, version) for side in interfaces}
+        by_side = {side: _addresses(rule, side, version, family) for side in interfaces}
         if by_side[INSIDE] == by_side[OUTSIDE]:
             prefixed = [by_side[INSIDE]]
         else:
@@ -92,7 +110,12 @@ def _statements(rule: Rule, interfaces: dict[str, str]) -> Iterator[str]:
                     yield f'{verdict} comment "{rule.name}"'
 
 
-def _addresses(rule: Rule, side: str, version: int) -> str | None:
+def _any(version: int, family: Family) -> str:
+    """What every packet of an IP version matches: on a bridge, the family of the hook says nothing of it."""
+    return f"meta nfproto ipv{version}" if family == "inet" else f"meta protocol {_FAMILY[version]}"
+
+
+def _addresses(rule: Rule, side: str, version: int, family: Family) -> str | None:
     """The part of a statement that speaks of addresses; None where no packet of this side and family can match."""
     sources = addresses_on(rule.sources, side).ranges(version)
     destinations = addresses_on(rule.destinations, opposite(side)).ranges(version)
@@ -103,7 +126,7 @@ def _addresses(rule: Rule, side: str, version: int) -> str | None:
         for key, ranges in (("saddr", sources), ("daddr", destinations))
         if ranges != _EVERYTHING[version]
     ]
-    return " ".join(parts or [f"meta nfproto ipv{version}"]) + " "
+    return " ".join(parts or [_any(version, family)]) + " "
 
 
 def _services(rule: Rule, version: int) -> Iterator[str]:

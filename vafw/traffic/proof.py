@@ -119,13 +119,17 @@ def _decided(ruleset: Ruleset, pattern: Pattern, side: str, version: int) -> Ite
 
 def _first_match(ruleset: Ruleset, region: _Region, side: str, version: int) -> Iterator[tuple[_Region, str, Action]]:
     highest = 2**32 - 1 if version == 4 else 2**128 - 1
-    boxes = [_box(rule, side, version, region.services) for rule in ruleset.rules]
+    boxes: list[_Region] = []  # made as far as they are asked for: the first rules often decide on everything
     pending = [(region, 0)]
     while pending:
         part, at = pending.pop()
-        while at < len(boxes) and _intersection(part, boxes[at]).is_empty:
+        while at < len(ruleset.rules):
+            if at == len(boxes):
+                boxes.append(_box(ruleset.rules[at], side, version, region.services))
+            if not _intersection(part, boxes[at]).is_empty:
+                break
             at += 1
-        if at == len(boxes):
+        else:
             yield part, DEFAULT, ruleset.default
             continue
         box, rule = boxes[at], ruleset.rules[at]

@@ -24,6 +24,7 @@ from vafw.vmm.vm import Vm
 HYPERVISOR_LEAF: Final = 0x4000_0000
 """CPUID leaf where hypervisors say who they are."""
 _SIGNATURE: Final = b"vafwvafwvafw"
+_NAMES: Final = {each: each.name for each in ExitReason}
 _HYPERVISOR_PRESENT: Final = 1 << 31
 """CPUID leaf 1, ECX bit 31."""
 MAXIMUM_VIOLATIONS: Final = 64
@@ -53,7 +54,7 @@ class ExitTable:
 
     def dispatch(self, vm: Vm, vcpu: Vcpu, left: VmExit) -> None:
         """Deal with one exit; VmFailed where the VM must be stopped."""
-        vm.exits[left.reason.name] += 1
+        vm.exits[_NAMES[left.reason]] += 1
         found = self._table.get(left.reason)
         if found is None or left.entry_failed:
             raise VmFailed(f"VM exit {left.reason.value} {left.reason.name}: {left.detail or 'no reason to continue'}")

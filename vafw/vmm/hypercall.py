@@ -6,6 +6,7 @@
     4 HEALTH         1 healthy or 0 not, address, length of a sentence
     5 REPORT         address, length of a JSON object
     6 SET_TIMER      TSC at which vector TIMER is wanted; 0: no more
+    7 CONFIGURED     1 the new configuration is in force or 0 the old one is, address, length of a sentence
 
 There is no call that names another VM, a link, a device or host memory. Every address is the guest's own and looked up
 in its EPT; a call that makes no sense is answered with an error and changes nothing.
@@ -42,6 +43,7 @@ class Hypercall(IntEnum):
     HEALTH = 4
     REPORT = 5
     SET_TIMER = 6
+    CONFIGURED = 7
 
 
 class Status(IntEnum):
@@ -78,6 +80,7 @@ class HypercallTable:
             Hypercall.HEALTH: self._health,
             Hypercall.REPORT: self._report,
             Hypercall.SET_TIMER: self._set_timer,
+            Hypercall.CONFIGURED: self._configured,
         }
 
     def call(self, vm: Vm, registers: Registers) -> Status:
@@ -115,11 +118,17 @@ class HypercallTable:
     def _health(self, vm: Vm, registers: Registers) -> None:
         vm.health = GuestHealth(registers.rbx == 1, _text(vm, registers.rcx, registers.rdx))
 
+    def _configured(self, vm: Vm, registers: Registers) -> None:
+        vm.configured = GuestHealth(registers.rbx == 1, _text(vm, registers.rcx, registers.rdx))
+
     def _report(self, vm: Vm, registers: Registers) -> None:
         if registers.rcx > MAXIMUM_REPORT:
             raise _Refusal(Status.BAD_ARGUMENT)
         try:
-            report: Value = json.loads(vm.memory.read(registers.rbx, registers.rcx))
+            text = vm.memory.read(registers.rbx, registers.rcx)
+            report: Value = json.loads(text)
+            if b"\\" in text or not text.isascii():  # else no string of it can hold a control character
+                report = _printable(report)
         except (ValueError, RecursionError) as error:
             raise _Refusal(Status.BAD_ARGUMENT) from error
         if not isinstance(report, dict):
@@ -141,4 +150,19 @@ def _text(vm: Vm, address: int, length: int) -> str:
     if length > MAXIMUM_TEXT:
         raise _Refusal(Status.BAD_ARGUMENT)
     text = vm.memory.read(address, length).decode("utf-8", "replace")
+    return _line(text)
+
+
+def _printable(value: Value) -> Value:
+    """A guest's JSON with no character in any of its strings that a terminal would obey, or that no file can hold."""
+    if isinstance(value, str):
+        return _line(value)
+    if isinstance(value, list):
+        return [_printable(each) for each in value]
+    if isinstance(value, dict):
+        return {_line(key): _printable(each) for key, each in value.items()}
+    return value
+
+
+def _line(text: str) -> str:
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)

@@ -54,26 +54,28 @@ class Direction:
         self.receiver = receiver
         self.counters = DirectionCounters()
         self.stalled = False
-        """Frames wait in the sender's ring for a buffer."""
+        """Frames wait in the sender's ring, for a buffer or for a receiver whose port is open."""
 
     def move(self) -> int:
-        """Move what can be moved; returns how many frames the receiver got. PortFault shuts the guilty port."""
-        moved = 0
-        while (taken := self._move_batch()) is not None:
-            moved += taken
-        return moved
+        """Move what can be moved; returns how many frames the receiver got. PortFault shuts the guilty port.
 
-    def _move_batch(self) -> int | None:
-        """One batch, or None where nothing can move."""
-        tx, rx = self.sender.tx, self.receiver.rx
-        if tx is None:
-            return None
-        waiting = _posted(self.sender, tx)
-        room = _posted(self.receiver, rx) if rx is not None else 0
-        self.stalled = waiting > room
-        count = min(waiting, room, BATCH)
-        if not count or rx is None:
-            return None
+        A direction stalls only after TAIL of the receiver was read once more behind the HEAD that it was shown.
+        """
+        before = self.counters.frames
+        self.stalled = True
+        while (tx := self.sender.tx) is not None and (waiting := _posted(self.sender, tx)):
+            rx = self.receiver.rx
+            room = _posted(self.receiver, rx) if rx is not None else 0
+            if rx is None or not room:
+                return self.counters.frames - before
+            self._move_batch(tx, rx, count := min(waiting, room, BATCH))
+            if count == waiting:
+                break
+        self.stalled = False
+        return self.counters.frames - before
+
+    def _move_batch(self, tx: GuestRing, rx: GuestRing, count: int) -> None:
+        """Copy `count` frames, as many as both rings hold at least, and finish them on both sides."""
         frames = _peek(self.sender, tx, count)
         buffers = _peek(self.receiver, rx, count)
         filled: list[tuple[int, int]] = []
@@ -85,7 +87,6 @@ class Direction:
         finally:
             rx.finish(filled)
             tx.finish(frames[:finished])
-        return len(filled)
 
     def _copy(self, address: int, length: int, buffer: tuple[int, int], filled: list[tuple[int, int]]) -> None:
         """Copy one frame into a buffer and note it as filled; drop and count a frame that no buffer can take."""

@@ -16,13 +16,11 @@ from collections.abc import Sequence
 from typing import Final, final
 
 from vafw.errors import VafwError
-from vafw.hw.pci.ring import DESCRIPTOR_SIZE, DONE, MAXIMUM_ENTRIES, RingRegister
+from vafw.hw.pci.ring import DESCRIPTOR, DESCRIPTOR_SIZE, DONE, MAXIMUM_ENTRIES, RingRegister
 from vafw.vmm.guest_memory import GuestMemory
 
 RX_REGISTERS: Final = 0x00
 TX_REGISTERS: Final = 0x20
-_DESCRIPTOR: Final = struct.Struct("<QHHI")
-"""The descriptor of `vafw.hw.pci.ring`, for unpacking many at a time."""
 _REGISTERS: Final = struct.Struct("<IIIII")
 
 
@@ -62,13 +60,13 @@ class GuestRing:
         found = []
         for start, number in self._stretches(count):
             raw = self._memory.read(self._base + start * DESCRIPTOR_SIZE, number * DESCRIPTOR_SIZE)
-            found += [(address, length) for address, length, _, _ in _DESCRIPTOR.iter_unpack(raw)]
+            found += [(address, length) for address, length, _, _ in DESCRIPTOR.iter_unpack(raw)]
         return found
 
     def finish(self, done: Sequence[tuple[int, int]]) -> None:
         """Write these descriptors back with DONE, in order from HEAD, and move HEAD past them."""
         written = 0
-        pack = _DESCRIPTOR.pack
+        pack = DESCRIPTOR.pack
         for start, number in self._stretches(len(done)):
             raw = b"".join([pack(address, length, DONE, 0) for address, length in done[written : written + number]])
             self._memory.write(self._base + start * DESCRIPTOR_SIZE, raw)
@@ -78,8 +76,9 @@ class GuestRing:
 
     def _stretches(self, count: int) -> list[tuple[int, int]]:
         """`count` entries from HEAD as runs without a wrap: (first index, number)."""
-        first = min(count, self._entries - self._head)
-        return [each for each in ((self._head, first), (0, count - first)) if each[1]]
+        head = self._head
+        before_wrap = self._entries - head
+        return [(head, count)] if count <= before_wrap else [(head, before_wrap), (0, count - before_wrap)]
 
     def _show_head(self) -> None:
         self._memory.write(self._registers + RingRegister.HEAD, self._head.to_bytes(4, "little"))

@@ -80,7 +80,7 @@ class Vcpu:
         _require(processor.vmclear(region))
         _require(processor.vmptrld(region))
         for field, value in (*_INITIAL, (VmcsField.VPID, vpid), (VmcsField.EPTP, eptp)):
-            self.write(field, value)
+            self.write(field, int(value))
 
     def read(self, field: VmcsField) -> int:
         """VMREAD; the VMCS must be current."""

@@ -35,6 +35,7 @@ class Vector(IntEnum):
     REPORT = 0x31
     PROBE = 0x32
     DRAW = 0x33
+    CONFIGURE = 0x34
     FIRST_PORT = 0x40
     FIRST_FUNCTION = 0x60
     END = 0x80
@@ -108,6 +109,8 @@ class Vm:
         self.exits: Counter[str] = Counter()
         self.log: deque[str] = deque(maxlen=MAXIMUM_LOG_LINES)
         self.health: GuestHealth | None = None
+        self.configured: GuestHealth | None = None
+        """Its answer to the last configuration; None until it has answered."""
         self.report: Mapping[str, Value] | None = None
         self.ended: str = ""
         """Why it stopped or failed."""

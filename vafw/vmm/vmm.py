@@ -128,7 +128,8 @@ class Vmm:
 
     def unwire(self, link: str) -> None:
         """Part them."""
-        self.wiring.unwire(link)
+        for port in self.wiring.unwire(link):
+            self._interrupt_port(port)
 
     def start(self, vm_name: str, program: GuestProgram, config: Mapping[str, Value] | None = None) -> None:
         """Leave the boot description in the VM's memory, its code at its entry point, and let it run from now on."""
@@ -137,6 +138,13 @@ class Vmm:
         vm.vcpus[0].place(program)
         vm.state = VmState.RUNNING
         self._journal.write(EventKind.VM_STARTED, vm_name, memory=vm.memory_bytes, vcpus=len(vm.vcpus))
+
+    def configure(self, vm_name: str, config: Mapping[str, Value]) -> None:
+        """Leave another configuration in a running VM's memory and tell its kernel; `Vm.configured` is its answer."""
+        vm = self._require(vm_name, VmState.RUNNING)
+        vm.configured = None
+        vm.memory.write(BOOT_GPA, vm.boot_information(config).encode())
+        vm.interrupt(Vector.CONFIGURE)
 
     def stop(self, vm_name: str) -> None:
         """End a VM: links parted, functions in quarantine and reset, memory scrubbed and free. Idempotent."""
@@ -167,16 +175,14 @@ class Vmm:
 
     def run_until_idle(self, budget: int = DEFAULT_BUDGET) -> bool:
         """Run VMs in turn until each waits for an interrupt; False where `budget` VM exits did not suffice."""
-        while True:
-            self.settle_interrupts()
-            ready = [vm for vm in self._vms.values() if vm.runnable]
-            if not ready:
-                return True
+        self.settle_interrupts()
+        while ready := [vm for vm in self._vms.values() if vm.runnable]:
             for vm in ready:
                 budget -= self._turn(vm)
                 self.settle_interrupts()
             if budget <= 0:
                 return False
+        return True
 
     def run_beside(self, vm_name: str, program: GuestProgram) -> tuple[VmExit, ...]:
         """Run a program to its first HLT on an extra virtual processor of a VM; returns its VM exits.
@@ -262,7 +268,8 @@ class Vmm:
 
     def _tear_down(self, vm: Vm) -> None:
         """Take back what was lent, in the order that the module's header explains."""
-        self.wiring.unwire_vm(vm.name)
+        for port in self.wiring.unwire_vm(vm.name):
+            self._interrupt_port(port)
         self._functions.release_all(vm)
         self.settle_interrupts()
         self._functions.forget(vm)

@@ -49,13 +49,19 @@ class Wiring:
         self._journal.write(EventKind.LINK_UP, name, outer=str(outer), inner=str(inner))
         return link
 
-    def unwire(self, name: str) -> None:
-        """Part them; frames still waiting in either sender's ring are dropped and counted."""
+    def unwire(self, name: str) -> tuple[LinkPort, ...]:
+        """Part them; frames still waiting in either sender's ring are dropped and counted.
+
+        Returns the ports whose guests must be interrupted: there is room in a ring again.
+        """
         link = self.link(name)
         del self._links[name]
+        relieved = []
         for direction in (link.inwards, link.outwards):
             del self._of[direction.sender]
-            direction.counters.undelivered += self._discard(direction.sender)
+            dropped = self._discard(direction.sender)
+            direction.counters.undelivered += dropped
+            relieved += [direction.sender] if dropped else []
         self._journal.write(
             EventKind.LINK_DOWN,
             name,
@@ -63,12 +69,12 @@ class Wiring:
             frames_out=link.outwards.counters.frames,
             undelivered=link.inwards.counters.undelivered + link.outwards.counters.undelivered,
         )
+        return tuple(relieved)
 
-    def unwire_vm(self, vm: str) -> None:
-        """Part every link of a VM."""
-        for link in self.links:
-            if vm in (link.outer.vm, link.inner.vm):
-                self.unwire(link.name)
+    def unwire_vm(self, vm: str) -> tuple[LinkPort, ...]:
+        """Part every link of a VM; returns as `unwire`."""
+        own = [link.name for link in self.links if vm in (link.outer.vm, link.inner.vm)]
+        return tuple(port for name in own for port in self.unwire(name))
 
     def doorbell(self, port: LinkPort) -> tuple[LinkPort, ...]:
         """A guest says that a ring of its port has changed; returns the ports whose guests must be interrupted.
@@ -81,10 +87,8 @@ class Wiring:
                 self.lost[str(port)] = self.lost.get(str(port), 0) + dropped
             return NOBODY
         leaving, arriving = link.from_port(port)
-        interrupted: list[LinkPort] = []
-        for direction in (leaving, arriving):
-            interrupted += self._move(direction, port)
-        return tuple(dict.fromkeys(interrupted))
+        interrupted = (*self._move(leaving, port), *self._move(arriving, port))
+        return tuple(dict.fromkeys(interrupted)) if len(interrupted) > 1 else interrupted
 
     def _move(self, direction: Direction, rung_by: LinkPort) -> tuple[LinkPort, ...]:
         """Who must hear of it: a receiver that got frames, a sender that had been told to wait by a full peer."""
@@ -94,11 +98,11 @@ class Wiring:
             direction.move()
         except PortFault as fault:
             self._journal.write(EventKind.LINK_DOWN, str(fault.port), why=fault.message)
-        moved = direction.counters.frames > before
-        woken = [direction.receiver] if moved else []
-        if moved and was_stalled and direction.sender is not rung_by:
-            woken.append(direction.sender)
-        return tuple(woken)
+        if direction.counters.frames == before:
+            return NOBODY
+        if was_stalled and direction.sender is not rung_by:
+            return direction.receiver, direction.sender
+        return (direction.receiver,)
 
     def _discard(self, port: LinkPort) -> int:
         try:

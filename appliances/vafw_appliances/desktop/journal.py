@@ -24,6 +24,8 @@ KEPT: Final = 500
 DNS: Final = 53
 SERVICES: Final = {22: "ssh", 25: "mail", 53: "dns", 80: "web", 123: "time", 443: "web", 5353: "mdns"}
 """What a person calls the ports that desktops use most."""
+KNOWN: Final = 4 * KEPT
+"""Addresses whose names are remembered; the oldest go first."""
 UNREACHABLE: Final = {4: 3, 6: 1}
 
 Key: TypeAlias = tuple[object, ...]
@@ -125,6 +127,8 @@ class Journal:
             return
         for each in message.addresses:
             self._known[each.version, int(each)] = message.name
+            if len(self._known) > KNOWN:
+                del self._known[next(iter(self._known))]
         if message.code == names.NAME_ERROR:
             entry.conclude("no such name", False)
         elif message.code != names.NO_ERROR:

@@ -4,6 +4,7 @@ Transparent: it has no address, and every frame that is no DNS query from the in
 few bytes. A blocked query is not passed on; its answer comes in the name of the server that was asked, with the query's
 id, on its VLAN. What goes to port 53 and is no query is dropped, and so are queries in IP fragments.
 
+What comes from outside passes; servers' TCP segments are looked at to learn where a stream begins and ends.
 Over TCP the segment that would complete a blocked query is dropped, however the query was cut; the client gets the
 NXDOMAIN with a FIN, the server a RST, and what the client still says on that connection is answered here.
 """
@@ -38,6 +39,7 @@ STREAM: Final = "(stream)"
 _IPV4: Final = b"\x08\x00\x45"
 _IPV6: Final = b"\x86\xdd"
 _PORT_BYTES: Final = PORT.to_bytes(2, "big")
+_TCP_BYTE: Final = TCP.to_bytes(1, "big")
 _SETTINGS: Final = ("block", "allow", "resolvers")
 
 
@@ -74,6 +76,8 @@ class DnsFilter:
         """Decide on one frame."""
         self._frames += 1
         if port == OUTSIDE:
+            if may_be_answer(frame):
+                self._note_answer(frame)
             return Verdict(Outcome.PASSED, PASSED, ((INSIDE, frame),))
         if not may_be_query(frame):
             return Verdict(Outcome.PASSED, PASSED, ((OUTSIDE, frame),))
@@ -84,7 +88,7 @@ class DnsFilter:
             return Verdict(Outcome.PASSED, PASSED, ((OUTSIDE, frame),))
         if packet.is_fragment:
             return Verdict(Outcome.DROPPED, FRAGMENT, (), "dropped a query in fragments")
-        return self._judge_udp(frame, packet) if packet.protocol == UDP else self._judge_tcp(frame, packet)
+        return self._judge_udp(frame, packet) if packet.protocol == UDP else self._judge_tcp(frame, packet, now_s)
 
     def probe(self) -> tuple[bool, str]:
         """Block a name in a query made for the purpose, if any name is to be blocked."""
@@ -122,10 +126,18 @@ class DnsFilter:
         answer = udp_answer(frame, packet, name_error(asked))
         return Verdict(Outcome.ANSWERED, BLOCKED, ((INSIDE, answer),), _line(asked, packet))
 
-    def _judge_tcp(self, frame: bytes, packet: Frame) -> Verdict:
-        if packet.flags & SYN:
-            self._streams.begin(packet)
+    def _note_answer(self, frame: bytes) -> None:
+        """Learn from a server where a stream begins, and that it is over."""
+        packet = parse(frame)
+        if isinstance(packet, Frame) and packet.protocol == TCP and packet.source_port == PORT:
+            self._streams.answer(packet)
+
+    def _judge_tcp(self, frame: bytes, packet: Frame, now_s: float) -> Verdict:
+        if packet.flags & SYN and not self._streams.begin(packet, now_s):
+            return Verdict(Outcome.DROPPED, STREAM)
         stream = self._streams.of(packet)
+        if stream is not None:
+            stream.heard_s = now_s
         data = frame[packet.payload : packet.end]
         if stream is not None and stream.refused:
             return _after_refusal(frame, packet)
@@ -140,7 +152,7 @@ class DnsFilter:
             if isinstance(asked, MalformedMessage):
                 return self._drop_malformed(asked.reason)
             if self._blocks(asked):
-                stream.refused = True
+                stream.refused = stream.over = True  # the RST ends it at the server
                 answer = tcp_answer(frame, packet, FIN | PSH | ACK, framed(name_error(asked)))
                 emit = ((INSIDE, answer), (OUTSIDE, _reset_onward(frame, packet)))
                 return Verdict(Outcome.ANSWERED, BLOCKED, emit, _line(asked, packet))
@@ -170,6 +182,17 @@ def may_be_query(frame: bytes) -> bool:
     if kind == _IPV6:
         following = frame[20] if len(frame) > 20 else 0
         return frame[56:58] == _PORT_BYTES if following in (TCP, UDP) else following != 58
+    return kind not in (b"\x08\x06", b"\x88\xcc")
+
+
+def may_be_answer(frame: bytes) -> bool:
+    """Whether the frame may be a server's TCP segment: it comes from port 53, or a few bytes do not tell."""
+    if frame[12:15] == _IPV4:
+        return frame[23:24] == _TCP_BYTE and frame[34:36] == _PORT_BYTES
+    kind = frame[12:14]
+    if kind == _IPV6:
+        following = frame[20] if len(frame) > 20 else 0
+        return frame[54:56] == _PORT_BYTES if following == TCP else following not in (UDP, 58)
     return kind not in (b"\x08\x06", b"\x88\xcc")
 
 

@@ -25,16 +25,24 @@ REPORTED_FLOWS: Final = 200
 
 def create(config: Mapping[str, Value]) -> PacketAppliance:
     """The firewall with `config["ruleset"]`; ValueError says in a sentence what is wrong with it."""
+    return Firewall(Engine(_ruleset(config)))
+
+
+def _ruleset(config: Mapping[str, Value]) -> Ruleset:
     if "ruleset" not in config:
         raise ValueError("the firewall's config must have a ruleset, which `vafw` compiles from the policy")
-    return Firewall(Ruleset.from_config(config["ruleset"]))
+    return Ruleset.from_config(config["ruleset"])
 
 
 class Firewall:
     """An inline appliance with two ports."""
 
-    def __init__(self, ruleset: Ruleset) -> None:
-        self._engine = Engine(ruleset)
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def reconfigured(self, config: Mapping[str, Value]) -> Firewall:
+        """The firewall that follows this one with other rules: it keeps the connections that they would allow."""
+        return Firewall(self._engine.succeeded_by(_ruleset(config)))
 
     def handle(self, port: str, frame: bytes, now_s: float) -> Verdict:
         """Decide on one frame."""

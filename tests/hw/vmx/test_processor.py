@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vafw.address import PAGE_SIZE_2M, Gpa, Hpa
 from vafw.hw.memory.physical import PhysicalMemory
@@ -26,7 +28,9 @@ from vafw.hw.vmx import (
 )
 from vafw.hw.vmx.bits import (
     NO_LINK,
+    READ_ONLY,
     REVISION,
+    Encoding,
     ExitReason,
     Interruption,
     VmcsField,
@@ -56,6 +60,9 @@ GOOD = {
     VmcsField.GUEST_RFLAGS: 2,
     VmcsField.GUEST_RIP: 0x1000,
 }
+
+WRITABLE = [each for each in VmcsField if Encoding.TYPE.get(each) != READ_ONLY]
+VALUES = [0, 1, 2, 4, 0x20, 0x202, 0x2000, 0x8000_0030, 0x8000_0B0D, 1 << 46, 1 << 47, NO_LINK]
 
 
 def pc() -> tuple[PhysicalMemory, LogicalProcessor]:
@@ -493,3 +500,62 @@ def test_the_guest_sees_the_time_stamp_counter_with_its_offset() -> None:
     processor.tsc = 5
     processor.vmlaunch()
     assert processor.registers.rax == 1005
+
+
+# -- entries of a VMCS that has passed the checks before ---------------------------------------------------------
+
+
+def judged(outcome: VmExit | VmFail) -> tuple[bool, object, str]:
+    """What the checks of an entry made of it: failed, with which number or reason, and why."""
+    failed = isinstance(outcome, VmFail) or outcome.entry_failed
+    number = outcome.error if isinstance(outcome, VmFail) else outcome.entry_failed
+    return failed, number, (outcome.why if isinstance(outcome, VmFail) else outcome.detail) * failed
+
+
+def entered(**fields: int) -> LogicalProcessor:
+    """A processor whose current VMCS has been entered once, with some fields written since."""
+    _, processor = ready(halts)
+    assert isinstance(processor.vmlaunch(), VmExit)
+    for name, value in fields.items():
+        assert processor.vmwrite(VmcsField[name], value) is None
+    return processor
+
+
+@given(field=st.sampled_from(sorted(WRITABLE)), value=st.sampled_from(VALUES) | st.integers(0, 2**64 - 1))
+def test_an_entry_that_passed_before_is_judged_as_if_it_were_the_first(field: VmcsField, value: int) -> None:
+    first = ready(halts, **{field.name: value})[1].vmlaunch()
+    again = entered(**{"GUEST_RIP": 0x1000, "GUEST_RFLAGS": 2, field.name: value}).vmresume()
+    assert judged(first) == judged(again)
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"PIN_CONTROLS": 0}, VmError.INVALID_CONTROLS),
+        ({"ENTRY_INTERRUPTION": 0x8000_0103}, VmError.INVALID_CONTROLS),
+        ({"EPTP": EPTP | 0x80}, VmError.INVALID_CONTROLS),
+        ({"HOST_CR4": 0}, VmError.INVALID_HOST_STATE),
+        ({"PIN_CONTROLS": 0, "GUEST_RFLAGS": 0}, VmError.INVALID_CONTROLS),
+    ],
+)
+def test_controls_and_host_state_spoiled_after_an_entry_are_refused(fields: dict[str, int], error: VmError) -> None:
+    refused = entered(**fields).vmresume()
+    assert isinstance(refused, VmFail)
+    assert refused.error is error
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"GUEST_CR0": 0}, {"GUEST_RFLAGS": 0}, {"GUEST_ACTIVITY": 4}, {"GUEST_RIP": 1 << 47}, {"LINK_POINTER": 0}],
+)
+def test_guest_state_spoiled_after_an_entry_exits_with_reason_33(fields: dict[str, int]) -> None:
+    left = entered(**fields).vmresume()
+    assert isinstance(left, VmExit)
+    assert (left.reason, left.entry_failed) == (ExitReason.INVALID_GUEST_STATE, True)
+
+
+def test_what_was_spoiled_and_mended_passes_again() -> None:
+    processor = entered(PIN_CONTROLS=0)
+    assert isinstance(processor.vmresume(), VmFail)
+    processor.vmwrite(VmcsField.PIN_CONTROLS, 1)
+    assert isinstance(processor.vmresume(), VmExit)

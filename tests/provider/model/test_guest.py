@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.vmm.pc import DISPLAY, MIB, NIC, Pc, build_pc
+from tests.vmm.pc import DISPLAY, MIB, NIC, Pc, build_pc, idles
 from vafw.address import Hpa
 from vafw.hw.pci.display import Picture
 from vafw.hw.vmx import GuestCpu, Hlt, Running
-from vafw.provider.model.guest import guest_kernel
+from vafw.provider.model.guest import MAXIMUM_ENDINGS, guest_kernel
 from vafw.provider.model.offers import CreateProgram
 from vafw.provider.model.ring_driver import BUFFER_BYTES, ENTRIES
 from vafw.trace import EventKind, Value
@@ -76,6 +78,16 @@ class SendsNowhere(Program):
 class Unprintable(Program):
     def report(self) -> Mapping[str, Value]:
         return {"frame": b"bytes are no JSON"}  # type: ignore[dict-item]
+
+
+class Talkative(Program):
+    def report(self) -> Mapping[str, Value]:
+        return {"said": "x" * (6 << 20)}
+
+
+class Colourful(Program):
+    def report(self) -> Mapping[str, Value]:
+        return {"rule\x1b[31m": ["\x1b]0;owned\x07", "\ud800", "caf\u00e9"]}
 
 
 @dataclass
@@ -143,6 +155,14 @@ def test_a_burst_that_fills_every_ring_loses_nothing() -> None:
     assert send(chain(firewall=Amplifies), *frames) == [each for each in frames for _ in range(5)]
 
 
+def test_a_frame_costs_each_guest_on_its_way_one_interrupt_and_one_doorbell() -> None:
+    pc = chain(user_os=SendsNowhere)
+    before = [Counter(vm.exits) for vm in pc.vmm.vms]
+    send(pc, b"frame")
+    cost = [vm.exits - earlier for vm, earlier in zip(pc.vmm.vms, before, strict=True)]
+    assert cost == [Counter(HLT=1, VMCALL=1), Counter(HLT=1, VMCALL=1), Counter(HLT=1)]
+
+
 def test_a_jumbo_frame_passes_and_a_longer_one_is_missed_by_the_card() -> None:
     pc = chain()
     assert send(pc, bytes(9018)) == [bytes(9018)]
@@ -162,6 +182,7 @@ def test_a_report_has_the_programs_counters_and_the_kernels() -> None:
     ports = {"received": 2, "sent": 2, "dropped": 0}
     assert pc.vmm.vm("dns").report == {
         "handled": 4,
+        "endings": [],
         "kernel": {"failures": 0, "nowhere": 0, "ports": {"outside": ports, "inside": ports}},
     }
 
@@ -210,13 +231,28 @@ def test_a_frame_for_a_port_that_the_vm_does_not_have_is_counted() -> None:
     }
 
 
+def test_a_report_beyond_its_room_is_left_out_and_does_not_run_over_the_rings() -> None:
+    pc = chain(dns=Talkative)
+    pc.vmm.interrupt("dns", Vector.REPORT)
+    assert pc.vmm.run_until_idle()
+    assert set(pc.vmm.vm("dns").report or {}) == {"kernel", "too-long"}
+    assert send(pc, b"still passes") == [b"still passes"]
+
+
+def test_a_report_holds_no_character_that_a_terminal_would_obey() -> None:
+    pc = chain(dns=Colourful)
+    pc.vmm.interrupt("dns", Vector.REPORT)
+    assert pc.vmm.run_until_idle()
+    assert (pc.vmm.vm("dns").report or {})["rule\ufffd[31m"] == ["\ufffd]0;owned\ufffd", "\ufffd", "caf\u00e9"]
+
+
 def test_a_report_that_is_no_json_leaves_the_kernels_and_costs_the_health() -> None:
     pc = chain(dns=Unprintable)
     pc.vmm.interrupt("dns", Vector.REPORT)
     pc.vmm.run_until_idle()
     dns = pc.vmm.vm("dns")
     assert dns.report is not None
-    assert set(dns.report) == {"kernel"}
+    assert set(dns.report) == {"endings", "kernel"}
     assert dns.health == GuestHealth(False, "report raised TypeError: Object of type bytes is not JSON serializable")
 
 
@@ -275,6 +311,54 @@ def test_a_hop_that_comes_back_is_wired_again_and_no_old_frame_comes_out() -> No
     pc.vmm.start("dns", guest_kernel(Program))
     pc.vmm.run_until_idle()
     assert send(pc, b"new") == [b"new"]
+
+
+def test_a_hop_that_stops_while_its_link_is_full_holds_nothing_up_for_the_next_one() -> None:
+    pc = chain()
+    pc.vmm.stop("dns")
+    pc.vmm.create_vm("dns", 64 * MIB)
+    pc.vmm.wire("firewall-dns", ("firewall", "inside"), ("dns", "outside"))
+    pc.vmm.start("dns", idles)
+    for frame in [b"old"] * ENTRIES * 4:
+        pc.nic.receive(frame)
+        pc.vmm.run_until_idle()
+    assert pc.nic.missed > 0
+    pc.vmm.stop("dns")
+    pc.vmm.run_until_idle()
+    pc.vmm.create_vm("dns", 64 * MIB)
+    pc.vmm.wire("firewall-dns", ("firewall", "inside"), ("dns", "outside"))
+    pc.vmm.wire("dns-user-os", ("dns", "inside"), ("user-os", "outside"))
+    pc.vmm.start("dns", guest_kernel(Program))
+    pc.vmm.run_until_idle()
+    assert send(pc, b"new") == [b"new"]
+
+
+def ending(pc: Pc, vm: str) -> object:
+    pc.vmm.interrupt(vm, Vector.REPORT)
+    pc.vmm.run_until_idle()
+    return (pc.vmm.vm(vm).report or {})["endings"]
+
+
+def test_a_report_names_each_frame_that_ended_since_the_last_one_and_the_rule() -> None:
+    pc = chain(dns=Drops)
+    send(pc, b"one", b"two")
+    assert ending(pc, "dns") == [{"crc32": zlib.crc32(each), "rule": "none"} for each in (b"one", b"two")]
+    assert ending(pc, "dns") == []
+    assert ending(pc, "firewall") == []
+
+
+def test_a_frame_that_the_program_answered_or_raised_on_has_ended_too() -> None:
+    pc = chain(dns=Breaks)
+    send(pc, b"!bad", b"good")
+    assert ending(pc, "dns") == [{"crc32": zlib.crc32(b"!bad"), "rule": "(failed)"}]
+    assert ending(pc, "user-os") == [{"crc32": zlib.crc32(b"good"), "rule": "echo"}]
+
+
+def test_a_report_names_the_latest_endings_and_no_more_than_it_has_room_for() -> None:
+    pc = chain(dns=Drops)
+    frames = [number.to_bytes(4, "big") for number in range(MAXIMUM_ENDINGS + 6)]
+    send(pc, *frames)
+    assert ending(pc, "dns") == [{"crc32": zlib.crc32(each), "rule": "none"} for each in frames[6:]]
 
 
 def test_a_guest_that_writes_to_another_vms_host_address_ends_itself_and_changes_nothing() -> None:

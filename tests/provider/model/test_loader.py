@@ -23,7 +23,7 @@ from vafw.provider.model.loader import (
 from vafw.tcg.algorithms import SHA1, SHA256
 from vafw.tcg.eventlog import decode_log
 from vafw.tcg.replay import replay
-from vafw.vmm.image import build_image
+from vafw.vmm.image import build_image, measured_range
 
 MEMORY_SIZE = 64 << 20
 ONES = b"\xff" * 32
@@ -69,15 +69,26 @@ def test_a_component_that_is_altered_in_memory_is_refused_and_named(component: L
 @given(st.data())
 def test_any_measured_bit_that_is_altered_is_refused_and_named(data: st.DataObject) -> None:
     component = data.draw(st.sampled_from([LaunchComponent.VMM, LaunchComponent.LCP]))
-    last = {LaunchComponent.VMM: 8 * 4096 * 8, LaunchComponent.LCP: len(FILES.policy_data) * 8}[component]
+    last = {LaunchComponent.VMM: measured_range(VMM).stop * 8, LaunchComponent.LCP: len(FILES.policy_data) * 8}[
+        component
+    ]
     _, outcome = attempt(Tamper(component, data.draw(st.integers(0, last - 1))))
     assert outcome.error is not None
     assert outcome.error.component == component
 
 
-def test_a_scratch_bit_of_sinit_may_be_altered() -> None:
-    _, outcome = attempt(Tamper(LaunchComponent.SINIT, acm.SCRATCH_AT * 8))
-    assert outcome.launched
+@given(st.integers(0, len(SINIT) * 8 - 1).filter(lambda bit: not acm.SCRATCH_AT <= bit // 8 < acm.USER_AT))
+def test_any_bit_of_sinit_outside_its_scratch_space_is_refused_and_named(bit: int) -> None:
+    _, outcome = attempt(Tamper(LaunchComponent.SINIT, bit))
+    assert outcome.error is not None
+    assert outcome.error.component == "sinit"
+
+
+def test_altering_what_nothing_measures_is_refused_rather_than_launched() -> None:
+    with pytest.raises(
+        UsageError, match=r"^bit 5152 of sinit lies in its scratch space, which nothing measures or runs$"
+    ):
+        attempt(Tamper(LaunchComponent.SINIT, acm.SCRATCH_AT * 8))
 
 
 def test_an_altered_log_no_longer_explains_the_tpm() -> None:
@@ -99,7 +110,7 @@ def test_a_skipped_launch_leaves_the_dynamic_pcrs_at_ones() -> None:
     ("tamper", "message"),
     [
         (Tamper(LaunchComponent.LCP, 752), "lcp has bits 0 to 751, not 752"),
-        (Tamper(LaunchComponent.VMM, -1), f"vmm has bits 0 to {len(VMM) * 8 - 1}, not -1"),
+        (Tamper(LaunchComponent.VMM, -1), f"vmm has bits 0 to {measured_range(VMM).stop * 8 - 1}, not -1"),
     ],
 )
 def test_a_bit_that_the_component_does_not_have_is_refused(tamper: Tamper, message: str) -> None:

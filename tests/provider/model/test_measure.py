@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+import vafw
 from vafw.hw.tpm.nv import LCP_OWNER_INDEX
 from vafw.hw.tpm.rc import TpmError
 from vafw.hw.tpm.tpm import Tpm
@@ -17,11 +21,32 @@ from vafw.vmm.image import ARCHIVE_START, measured_range
 IMAGE = Image("filter", pack({"guest.py": b"x = 1"}))
 
 
-def test_the_vmms_image_holds_the_sources_of_vmm_hardware_and_ground() -> None:
+LOADED = """
+import sys
+import vafw.provider.model.guest, vafw.vmm.vmm
+import vafw_appliances.desktop.guest, vafw_appliances.dns_filter.guest, vafw_appliances.firewall.guest
+print(*(each.__file__ for name, each in sys.modules.items() if name.partition(".")[0] == "vafw"), sep="\\n")
+"""
+
+
+def sources_of_the_vmm() -> dict[str, bytes]:
     image = measure.vmm_image()
-    sources = unpack(image[ARCHIVE_START : measured_range(image).stop])
-    assert {"address.py", "register.py", "vmm/image.py", "hw/txt/sinit.py", "tcg/eventlog.py"} <= sources.keys()
-    assert {name.partition("/")[0] for name in sources} == {"vmm", "hw", "tcg", "address.py", "register.py"}
+    return unpack(image[ARCHIVE_START : measured_range(image).stop])
+
+
+def test_whatever_of_vafw_a_vmm_a_guest_kernel_or_an_appliance_loads_is_in_the_vmms_image() -> None:
+    root = Path(vafw.__file__).parent
+    done = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True)
+    loaded = {Path(line).relative_to(root).as_posix() for line in done.stdout.splitlines()}
+    assert {"traffic/engine.py", "traffic/dns_stream.py", "provider/model/guest.py", "vmm/vmm.py"} <= loaded
+    assert loaded - sources_of_the_vmm().keys() == set()
+
+
+def test_the_vmms_image_holds_the_bytes_of_the_installed_files() -> None:
+    sources = sources_of_the_vmm()
+    assert sources["traffic/engine.py"] == (Path(vafw.__file__).parent / "traffic/engine.py").read_bytes()
+    assert {"hw/txt/sinit.py", "tcg/eventlog.py", "address.py", "errors.py", "trace.py"} <= sources.keys()
+    assert not any(name.startswith(("cli/", "supervisor/", "document/", "plan/", "attest/")) for name in sources)
 
 
 def test_sinit_carries_its_own_sources_and_the_models_signature() -> None:

@@ -16,7 +16,8 @@ from typing import NamedTuple, final
 
 DESCRIPTOR_SIZE = 16
 MAXIMUM_ENTRIES = 4096
-_FORMAT = struct.Struct("<QHHI")
+DESCRIPTOR = struct.Struct("<QHHI")
+"""Address, length, status and a reserved word, for whoever reads or writes many at a time."""
 DONE = 1
 """Status bit 0: the device is finished with the descriptor."""
 
@@ -30,12 +31,12 @@ class Descriptor(NamedTuple):
 
     def pack(self) -> bytes:
         """The 16 bytes."""
-        return _FORMAT.pack(self.address, self.length, self.status, 0)
+        return DESCRIPTOR.pack(self.address, self.length, self.status, 0)
 
     @classmethod
     def unpack(cls, raw: bytes) -> Descriptor:
         """Read 16 bytes."""
-        address, length, status, _ = _FORMAT.unpack(raw)
+        address, length, status, _ = DESCRIPTOR.unpack(raw)
         return cls(address, length, status)
 
 

@@ -123,8 +123,10 @@ class RootComplex:
 
     def take_interrupts(self) -> tuple[Interrupt, ...]:
         """The interrupts that devices and the unit itself raised since the last call."""
-        if self._unit is not None:
-            self._interrupts += (compatibility_interrupt(*each) for each in self._unit.take_messages())
+        if self._unit is not None and (messages := self._unit.take_messages()):
+            self._interrupts += [compatibility_interrupt(*each) for each in messages]
+        if not self._interrupts:
+            return ()
         taken = tuple(self._interrupts)
         self._interrupts.clear()
         return taken

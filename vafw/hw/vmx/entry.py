@@ -5,6 +5,9 @@ What is wrong with controls fails the instruction with error 7, with the host st
 ends in a VM exit, reason 33 with bit 31 set. (SDM volume 3, "VM Entries": "Checks on VMX Controls and Host-State Area",
 "Checking and Loading Guest State".)
 
+The same fields give the same answer, so a VMCS that has passed is not read again from end to end: `passes_again` looks
+at what moves between two entries. Where it is not content, the full checks say why.
+
 A first set of the checks: every control this processor has, and the state that it uses. Two controls that silicon lets
 be 0 are fixed to 1 in this processor's capability MSRs, HLT exiting and external-interrupt exiting: a guest can neither
 halt nor take an interrupt here without its VMM.
@@ -38,11 +41,7 @@ from vafw.hw.vmx.vmcs import Vmcs
 
 ALLOWED: Final = (
     (VmcsField.PIN_CONTROLS, PinControl.EXTERNAL_INTERRUPT_EXITING, sum(PinControl)),
-    (
-        VmcsField.PRIMARY_CONTROLS,
-        PrimaryControl.HLT_EXITING | PrimaryControl.ACTIVATE_SECONDARY,
-        sum(PrimaryControl),
-    ),
+    (VmcsField.PRIMARY_CONTROLS, PrimaryControl.HLT_EXITING | PrimaryControl.ACTIVATE_SECONDARY, sum(PrimaryControl)),
     (VmcsField.SECONDARY_CONTROLS, SecondaryControl.ENABLE_EPT, sum(SecondaryControl)),
     (VmcsField.EXIT_CONTROLS, ExitControl.HOST_ADDRESS_SPACE_SIZE, sum(ExitControl)),
     (VmcsField.ENTRY_CONTROLS, 0, sum(EntryControl)),
@@ -59,29 +58,39 @@ _HOST_SELECTORS: Final = (
     VmcsField.HOST_TR_SELECTOR,
 )
 
+_VALID: Final = Interruption.VALID.mask
+_TYPE: Final = Interruption.TYPE.mask
+"""All zero: an external interrupt."""
+_EXTERNAL_ONLY: Final = 0xFFFF_FFFF & ~Interruption.VECTOR.mask
+"""Just VALID of these: an external interrupt, of which nothing but the vector is left to say."""
+_SIGN_EXTENSIONS: Final = (0, (1 << 17) - 1)
+"""Bits 63:47 of a canonical address."""
+
 
 def controls_fault(vmcs: Vmcs, capability: EptCapability) -> str:
     """What is wrong with the VM-execution, VM-exit and VM-entry control fields."""
+    fields = vmcs.fields
     for field, must, may in ALLOWED:
-        value = vmcs[field]
+        value = fields[field]
         if value & must != must or value & ~may:
             return f"{field.name} must have {int(must):#x} set and nothing but {int(may):#x}, not {value:#x}"
-    secondary = vmcs[VmcsField.SECONDARY_CONTROLS]
-    if secondary & SecondaryControl.ENABLE_VPID and not vmcs[VmcsField.VPID]:
+    secondary = fields[VmcsField.SECONDARY_CONTROLS]
+    if secondary & SecondaryControl.ENABLE_VPID and not fields[VmcsField.VPID]:
         return "VPID must not be 0 where VPIDs are enabled"
-    if not eptp_is_valid(vmcs[VmcsField.EPTP], capability):
-        return f"EPTP must be well formed, not {vmcs[VmcsField.EPTP]:#x}"
-    if vmcs[VmcsField.EXIT_MSR_STORE_COUNT] or vmcs[VmcsField.EXIT_MSR_LOAD_COUNT]:
+    if not eptp_is_valid(fields[VmcsField.EPTP], capability):
+        return f"EPTP must be well formed, not {fields[VmcsField.EPTP]:#x}"
+    if fields[VmcsField.EXIT_MSR_STORE_COUNT] or fields[VmcsField.EXIT_MSR_LOAD_COUNT]:
         return "the VM-exit MSR lists must be empty on this processor"
-    if vmcs[VmcsField.ENTRY_MSR_LOAD_COUNT]:
+    if fields[VmcsField.ENTRY_MSR_LOAD_COUNT]:
         return "the VM-entry MSR list must be empty on this processor"
     return _injection_fault(vmcs)
 
 
 def _injection_fault(vmcs: Vmcs) -> str:
     """What is wrong with the event to inject (SDM, "VM-Entry Control Fields")."""
-    information = vmcs[VmcsField.ENTRY_INTERRUPTION]
-    if not information & Interruption.VALID.mask:
+    fields = vmcs.fields
+    information = fields[VmcsField.ENTRY_INTERRUPTION]
+    if not information & _VALID or information & _EXTERNAL_ONLY == _VALID:
         return ""
     vector, kind = Interruption.VECTOR.get(information), Interruption.TYPE.get(information)
     if information & Interruption.RESERVED.mask or kind in (InterruptionType.RESERVED, InterruptionType.OTHER):
@@ -94,59 +103,72 @@ def _injection_fault(vmcs: Vmcs) -> str:
     delivers = bool(information & Interruption.ERROR_CODE.mask)
     if delivers != (hardware and vector in EXCEPTIONS_WITH_ERROR_CODE):
         return f"an error code must be delivered with the exceptions that have one, which {information:#x} does not"
-    if delivers and vmcs[VmcsField.ENTRY_ERROR_CODE] >> 15:
+    if delivers and fields[VmcsField.ENTRY_ERROR_CODE] >> 15:
         return "bits 31:15 of the error code to inject must be 0"
-    if kind >= InterruptionType.SOFTWARE_INTERRUPT and not 1 <= vmcs[VmcsField.ENTRY_INSTRUCTION_LENGTH] <= 15:
+    if kind >= InterruptionType.SOFTWARE_INTERRUPT and not 1 <= fields[VmcsField.ENTRY_INSTRUCTION_LENGTH] <= 15:
         return "a software event must be injected with an instruction length from 1 to 15"
     return ""
 
 
 def host_fault(vmcs: Vmcs) -> str:
     """What is wrong with the host-state area."""
-    if vmcs[VmcsField.HOST_CR0] & (CR0_FIXED | CR0_PE_PG) != CR0_FIXED | CR0_PE_PG:
-        return f"host CR0 must have PG, NE and PE set, not {vmcs[VmcsField.HOST_CR0]:#x}"
-    if not vmcs[VmcsField.HOST_CR4] & CR4_VMXE:
+    fields = vmcs.fields
+    if fields[VmcsField.HOST_CR0] & (CR0_FIXED | CR0_PE_PG) != CR0_FIXED | CR0_PE_PG:
+        return f"host CR0 must have PG, NE and PE set, not {fields[VmcsField.HOST_CR0]:#x}"
+    if not fields[VmcsField.HOST_CR4] & CR4_VMXE:
         return "host CR4.VMXE must be 1"
-    if any(vmcs[each] & 7 for each in _HOST_SELECTORS):
+    if any(fields[each] & 7 for each in _HOST_SELECTORS):
         return "host selectors must have TI and RPL 0"
-    if not vmcs[VmcsField.HOST_CS_SELECTOR] or not vmcs[VmcsField.HOST_TR_SELECTOR]:
+    if not fields[VmcsField.HOST_CS_SELECTOR] or not fields[VmcsField.HOST_TR_SELECTOR]:
         return "host CS and TR must not be 0"
-    if not _canonical(vmcs[VmcsField.HOST_RIP]):
-        return f"host RIP must be canonical, not {vmcs[VmcsField.HOST_RIP]:#x}"
+    if not _canonical(fields[VmcsField.HOST_RIP]):
+        return f"host RIP must be canonical, not {fields[VmcsField.HOST_RIP]:#x}"
     return ""
 
 
 def guest_fault(vmcs: Vmcs) -> str:
     """What is wrong with the guest-state area, the link pointer aside."""
-    unrestricted = vmcs[VmcsField.SECONDARY_CONTROLS] & SecondaryControl.UNRESTRICTED_GUEST
+    fields = vmcs.fields
+    unrestricted = fields[VmcsField.SECONDARY_CONTROLS] & SecondaryControl.UNRESTRICTED_GUEST
     fixed = CR0_FIXED if unrestricted else CR0_FIXED | CR0_PE_PG
-    if vmcs[VmcsField.GUEST_CR0] & fixed != fixed:
-        return f"guest CR0 must have {fixed:#x} set, not {vmcs[VmcsField.GUEST_CR0]:#x}"
-    if not vmcs[VmcsField.GUEST_CR4] & CR4_VMXE:
+    if fields[VmcsField.GUEST_CR0] & fixed != fixed:
+        return f"guest CR0 must have {fixed:#x} set, not {fields[VmcsField.GUEST_CR0]:#x}"
+    if not fields[VmcsField.GUEST_CR4] & CR4_VMXE:
         return "guest CR4.VMXE must be 1"
-    rflags = vmcs[VmcsField.GUEST_RFLAGS]
+    return _moving_guest_fault(vmcs)
+
+
+def _moving_guest_fault(vmcs: Vmcs) -> str:
+    """What is wrong with the guest state that is another one at every entry."""
+    fields = vmcs.fields
+    rflags = fields[VmcsField.GUEST_RFLAGS]
     if not rflags & RFLAGS_ONE or rflags & RFLAGS_RESERVED:
         return f"guest RFLAGS must have bit 1 set and its reserved bits 0, not {rflags:#x}"
-    information = vmcs[VmcsField.ENTRY_INTERRUPTION]
-    injects = information & Interruption.VALID.mask
-    external = Interruption.TYPE.get(information) == InterruptionType.EXTERNAL
-    if injects and external and not rflags & RFLAGS_IF:
+    information = fields[VmcsField.ENTRY_INTERRUPTION]
+    injects = information & _VALID
+    if injects and not information & _TYPE and not rflags & RFLAGS_IF:
         return "guest RFLAGS.IF must be 1 where an external interrupt is injected"
-    if vmcs[VmcsField.GUEST_ACTIVITY] > Activity.WAIT_FOR_SIPI:
-        return f"the guest activity state must be 0 to 3, not {vmcs[VmcsField.GUEST_ACTIVITY]}"
-    if injects and vmcs[VmcsField.GUEST_ACTIVITY] >= Activity.SHUTDOWN:
+    activity = fields[VmcsField.GUEST_ACTIVITY]
+    if activity > Activity.WAIT_FOR_SIPI:
+        return f"the guest activity state must be 0 to 3, not {activity}"
+    if injects and activity >= Activity.SHUTDOWN:
         return "no event may be injected into a guest in shutdown or waiting for SIPI"
-    if not _canonical(vmcs[VmcsField.GUEST_RIP]):
-        return f"guest RIP must be canonical, not {vmcs[VmcsField.GUEST_RIP]:#x}"
+    if fields[VmcsField.GUEST_RIP] >> 47 not in _SIGN_EXTENSIONS:
+        return f"guest RIP must be canonical, not {fields[VmcsField.GUEST_RIP]:#x}"
     return ""
+
+
+def passes_again(vmcs: Vmcs) -> bool:
+    """Whether a vetted VMCS would pass every check again."""
+    return vmcs.vetted and not _injection_fault(vmcs) and not _moving_guest_fault(vmcs)
 
 
 def link_pointer_fault(vmcs: Vmcs) -> str:
     """What is wrong with the VMCS link pointer: this processor has no VMCS shadowing, so nothing may be linked."""
-    if vmcs[VmcsField.LINK_POINTER] == NO_LINK:
+    if vmcs.fields[VmcsField.LINK_POINTER] == NO_LINK:
         return ""
-    return f"the VMCS link pointer must be all ones, not {vmcs[VmcsField.LINK_POINTER]:#x}"
+    return f"the VMCS link pointer must be all ones, not {vmcs.fields[VmcsField.LINK_POINTER]:#x}"
 
 
 def _canonical(address: int) -> bool:
-    return address >> 47 in (0, (1 << 17) - 1)
+    return address >> 47 in _SIGN_EXTENSIONS

@@ -117,12 +117,19 @@ class GuestCpu:
         delta = self._mappings.read_2m.get(gpa >> SHIFT_2M)
         if delta is not None and (gpa & _MASK_2M) + length <= SIZE_2M:
             return self._memory.read(Hpa(gpa + delta), length)
+        delta = self._mappings.read_4k.get(gpa >> SHIFT_4K)
+        if delta is not None and (gpa & _MASK_4K) + length <= SIZE_4K:
+            return self._memory.read(Hpa(gpa + delta), length)
         return self._read_slowly(gpa, length)
 
     def write(self, gpa: int, data: bytes | bytearray | memoryview) -> None:
         """Store `data`."""
         delta = self._mappings.write_2m.get(gpa >> SHIFT_2M)
         if delta is not None and (gpa & _MASK_2M) + len(data) <= SIZE_2M:
+            self._memory.write(Hpa(gpa + delta), data)
+            return
+        delta = self._mappings.write_4k.get(gpa >> SHIFT_4K)
+        if delta is not None and (gpa & _MASK_4K) + len(data) <= SIZE_4K:
             self._memory.write(Hpa(gpa + delta), data)
             return
         self._write_slowly(gpa, data)

@@ -39,13 +39,15 @@ from vafw.hw.vmx.bits import (
     VmcsField,
     VmError,
 )
-from vafw.hw.vmx.entry import controls_fault, guest_fault, host_fault, link_pointer_fault
+from vafw.hw.vmx.entry import controls_fault, guest_fault, host_fault, link_pointer_fault, passes_again
 from vafw.hw.vmx.ept import EptCapability, Misconfiguration, Violation, eptp_is_valid
 from vafw.hw.vmx.guest import Access, Cpuid, GuestContext, GuestCpu, GuestFault, GuestProgram, Hlt, Vmcall
 from vafw.hw.vmx.translation import TranslationCache
 from vafw.hw.vmx.vmcs import Vmcs, clear_region, revision_of
 
 _U64: Final = 0xFFFF_FFFF_FFFF_FFFF
+_VALID: Final = Interruption.VALID.mask
+_TSC_OFFSETTING: Final = int(PrimaryControl.USE_TSC_OFFSETTING)
 _HLT_BYTES, _CPUID_BYTES, _VMCALL_BYTES, _MOV_BYTES = 1, 2, 3, 3
 """Lengths of the instructions that the operations stand for."""
 
@@ -86,6 +88,11 @@ class VmExit:
     entry_failed: bool = False
     detail: str = ""
     """For people, where the fields do not say it: how a guest ended, which check an entry failed."""
+
+
+_HLT_EXIT: Final = VmExit(ExitReason.HLT, instruction_length=_HLT_BYTES)
+_VMCALL_EXIT: Final = VmExit(ExitReason.VMCALL, instruction_length=_VMCALL_BYTES)
+"""These say all there is to say of every one of their kind."""
 
 
 @dataclass(slots=True)
@@ -236,6 +243,13 @@ class LogicalProcessor:
             return self._fail(VmError.VMLAUNCH_NOT_CLEAR)
         if not launch and not vmcs.launched:
             return self._fail(VmError.VMRESUME_NOT_LAUNCHED)
+        if not passes_again(vmcs) and (refused := self._check(vmcs)) is not None:
+            return refused
+        vmcs.launched = vmcs.vetted = True
+        return self._run(vmcs)
+
+    def _check(self, vmcs: Vmcs) -> VmExit | VmFail | None:
+        """Every check of a VM entry, in order."""
         if why := controls_fault(vmcs, self._capability):
             return self._fail(VmError.INVALID_CONTROLS, why)
         if why := host_fault(vmcs):
@@ -244,12 +258,11 @@ class LogicalProcessor:
             return self._entry_failure(vmcs, 0, why)
         if why := link_pointer_fault(vmcs):
             return self._entry_failure(vmcs, LINK_POINTER_INVALID, why)
-        vmcs.launched = True
-        return self._run(vmcs)
+        return None
 
     def _entry_failure(self, vmcs: Vmcs, qualification: int, why: str) -> VmExit:
-        vmcs[VmcsField.EXIT_REASON] = ExitReason.INVALID_GUEST_STATE | ENTRY_FAILURE
-        vmcs[VmcsField.EXIT_QUALIFICATION] = qualification
+        vmcs.fields[VmcsField.EXIT_REASON] = ExitReason.INVALID_GUEST_STATE | ENTRY_FAILURE
+        vmcs.fields[VmcsField.EXIT_QUALIFICATION] = qualification
         return VmExit(ExitReason.INVALID_GUEST_STATE, qualification, entry_failed=True, detail=why)
 
     # -- non-root operation -----------------------------------------------------------------------------------
@@ -259,13 +272,14 @@ class LogicalProcessor:
         guest = self._placed.get(vmcs.region)
         if guest is None:
             return self._exit(vmcs, VmExit(ExitReason.TRIPLE_FAULT, detail="there is no code at RIP"))
-        eptp = vmcs[VmcsField.EPTP]
+        fields = vmcs.fields
+        eptp = fields[VmcsField.EPTP]
         guest.cpu.bind(eptp, self._translations.tagged(eptp), self._guest_tsc(vmcs))
         if self._interrupts:
             return self._external_interrupt(vmcs)
-        injected = vmcs[VmcsField.ENTRY_INTERRUPTION]
-        if injected & Interruption.VALID.mask:
-            vmcs[VmcsField.ENTRY_INTERRUPTION] = injected & ~Interruption.VALID.mask
+        injected = fields[VmcsField.ENTRY_INTERRUPTION]
+        if injected & _VALID:
+            fields[VmcsField.ENTRY_INTERRUPTION] = injected & ~_VALID
             self._deliver(vmcs, guest, injected)
         else:
             self._continue(vmcs, guest)
@@ -279,17 +293,17 @@ class LogicalProcessor:
         """An injected event reaches the guest."""
         vector = Interruption.VECTOR.get(information)
         kind = Interruption.TYPE.get(information)
-        guest.rip = vmcs[VmcsField.GUEST_RIP]
+        guest.rip = vmcs.fields[VmcsField.GUEST_RIP]
         if kind == InterruptionType.EXTERNAL and isinstance(guest.operation, Hlt):
             guest.complete(vector)
         elif kind == InterruptionType.HARDWARE_EXCEPTION and isinstance(guest.operation, Access):
-            guest.fault(GuestFault(vector, vmcs[VmcsField.ENTRY_ERROR_CODE]))
+            guest.fault(GuestFault(vector, vmcs.fields[VmcsField.ENTRY_ERROR_CODE]))
         else:
             guest.end(f"event {information:#x} arrived where the guest has no handler for it")
 
     def _continue(self, vmcs: Vmcs, guest: GuestContext) -> None:
         """Without an event: start, go on after an operation that was completed for it, or repeat the operation."""
-        rip = vmcs[VmcsField.GUEST_RIP]
+        rip = vmcs.fields[VmcsField.GUEST_RIP]
         if guest.fresh:
             guest.rip = rip
             guest.start()
@@ -313,13 +327,15 @@ class LogicalProcessor:
     def _execute(self, vmcs: Vmcs, guest: GuestContext) -> VmExit | None:
         """The operation at RIP: its VM exit, or None where it went through and the guest has run on."""
         operation = guest.operation
-        vmcs[VmcsField.GUEST_RIP] = guest.rip
-        vmcs[VmcsField.GUEST_RFLAGS] = RFLAGS_ONE | RFLAGS_IF if isinstance(operation, Hlt) else RFLAGS_ONE
+        fields = vmcs.fields
+        fields[VmcsField.GUEST_RIP] = guest.rip
         if isinstance(operation, Hlt):
-            return VmExit(ExitReason.HLT, instruction_length=_HLT_BYTES)
+            fields[VmcsField.GUEST_RFLAGS] = RFLAGS_ONE | RFLAGS_IF
+            return _HLT_EXIT
+        fields[VmcsField.GUEST_RFLAGS] = RFLAGS_ONE
         if isinstance(operation, Vmcall):
             self.registers = Registers(operation.rax, operation.rbx, operation.rcx, operation.rdx)
-            return VmExit(ExitReason.VMCALL, instruction_length=_VMCALL_BYTES)
+            return _VMCALL_EXIT
         if isinstance(operation, Cpuid):
             self.registers = Registers(rax=operation.leaf)
             return VmExit(ExitReason.CPUID, instruction_length=_CPUID_BYTES)
@@ -338,31 +354,32 @@ class LogicalProcessor:
     def _external_interrupt(self, vmcs: Vmcs) -> VmExit:
         """A physical interrupt arrives before the guest's first instruction; what was to be injected stays to be."""
         information = 0
-        if vmcs[VmcsField.EXIT_CONTROLS] & ExitControl.ACKNOWLEDGE_INTERRUPT:
+        if vmcs.fields[VmcsField.EXIT_CONTROLS] & ExitControl.ACKNOWLEDGE_INTERRUPT:
             information = Interruption.pack(VECTOR=self._interrupts.popleft(), VALID=1)
-        pending = vmcs[VmcsField.ENTRY_INTERRUPTION]
-        vmcs[VmcsField.IDT_VECTORING] = pending if pending & Interruption.VALID.mask else 0
-        vmcs[VmcsField.ENTRY_INTERRUPTION] = pending & ~Interruption.VALID.mask
+        pending = vmcs.fields[VmcsField.ENTRY_INTERRUPTION]
+        vmcs.fields[VmcsField.IDT_VECTORING] = pending if pending & Interruption.VALID.mask else 0
+        vmcs.fields[VmcsField.ENTRY_INTERRUPTION] = pending & ~Interruption.VALID.mask
         return self._exit(vmcs, VmExit(ExitReason.EXTERNAL_INTERRUPT, interruption=information), vectoring=True)
 
     def _exit(self, vmcs: Vmcs, left: VmExit, *, vectoring: bool = False) -> VmExit:
         """Record the exit in the VMCS."""
-        vmcs[VmcsField.EXIT_REASON] = left.reason
-        vmcs[VmcsField.EXIT_QUALIFICATION] = left.qualification
-        vmcs[VmcsField.INSTRUCTION_LENGTH] = left.instruction_length
-        vmcs[VmcsField.EXIT_INTERRUPTION] = left.interruption
+        fields = vmcs.fields
+        fields[VmcsField.EXIT_REASON] = left.reason
+        fields[VmcsField.EXIT_QUALIFICATION] = left.qualification
+        fields[VmcsField.INSTRUCTION_LENGTH] = left.instruction_length
+        fields[VmcsField.EXIT_INTERRUPTION] = left.interruption
         if left.gpa is not None:
-            vmcs[VmcsField.GUEST_PHYSICAL_ADDRESS] = left.gpa
-            vmcs[VmcsField.GUEST_LINEAR_ADDRESS] = left.gpa
+            fields[VmcsField.GUEST_PHYSICAL_ADDRESS] = left.gpa
+            fields[VmcsField.GUEST_LINEAR_ADDRESS] = left.gpa
         if not vectoring:
-            vmcs[VmcsField.IDT_VECTORING] = 0
+            fields[VmcsField.IDT_VECTORING] = 0
         return left
 
     # -- machinery --------------------------------------------------------------------------------------------
 
     def _guest_tsc(self, vmcs: Vmcs) -> int:
-        if vmcs[VmcsField.PRIMARY_CONTROLS] & PrimaryControl.USE_TSC_OFFSETTING:
-            return self.tsc + vmcs[VmcsField.TSC_OFFSET] & _U64
+        if vmcs.fields[VmcsField.PRIMARY_CONTROLS] & _TSC_OFFSETTING:
+            return self.tsc + vmcs.fields[VmcsField.TSC_OFFSET] & _U64
         return self.tsc
 
     def _region_ok(self, region: int) -> bool:
@@ -376,7 +393,7 @@ class LogicalProcessor:
         """VMfailValid where there is a current VMCS to hold the number, else VMfailInvalid."""
         if self._current is None:
             return VmFail(None, why or error.name)
-        self._current[VmcsField.INSTRUCTION_ERROR] = error.value
+        self._current.fields[VmcsField.INSTRUCTION_ERROR] = error.value
         return VmFail(error, why)
 
 

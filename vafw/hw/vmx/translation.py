@@ -21,6 +21,7 @@ SHIFT_2M = 21
 SHIFT_4K = 12
 SIZE_2M = 1 << SHIFT_2M
 SIZE_4K = 1 << SHIFT_4K
+_ROOT = Eptp.ROOT.mask
 
 
 @final
@@ -75,7 +76,10 @@ class TranslationCache:
 
     def tagged(self, eptp: int) -> Mappings:
         """The mappings under this EPT pointer's root; the same object until they are forgotten and after."""
-        return self._tagged.setdefault(Eptp.ROOT.get(eptp), Mappings())
+        known = self._tagged.get(eptp & _ROOT)
+        if known is None:
+            known = self._tagged[eptp & _ROOT] = Mappings()
+        return known
 
     def invalidate(self, eptp: int) -> None:
         """INVEPT type 1, single-context."""

@@ -26,6 +26,20 @@ _BODY: Final = struct.Struct(f"<{len(VmcsField)}Q")
 _ORDER: Final = tuple(sorted(int(field) for field in VmcsField))
 _MASK: Final = {each: (1 << WIDTH_BITS[Encoding.WIDTH.get(each)]) - 1 for each in _ORDER}
 _LOW_32: Final = 0xFFFF_FFFF
+_SUPPORTED: Final = frozenset(_MASK) | {each + 1 for each in _MASK if Encoding.WIDTH.get(each) == 1}
+"""The encodings that VMREAD and VMWRITE know: only 64-bit fields have a high half."""
+_WRITABLE: Final = frozenset(each for each in _SUPPORTED if Encoding.TYPE.get(each) != READ_ONLY)
+_MOVING: Final = frozenset(
+    {
+        VmcsField.GUEST_RIP,
+        VmcsField.GUEST_RFLAGS,
+        VmcsField.GUEST_ACTIVITY,
+        VmcsField.ENTRY_INTERRUPTION,
+        VmcsField.ENTRY_ERROR_CODE,
+        VmcsField.ENTRY_INSTRUCTION_LENGTH,
+    }
+)
+"""Fields that software writes between two entries as a matter of course."""
 
 
 def revision_of(memory: PhysicalMemory, region: Hpa) -> int:
@@ -37,11 +51,16 @@ def revision_of(memory: PhysicalMemory, region: Hpa) -> int:
 class Vmcs:
     """An active VMCS: fields by encoding, and whether VMLAUNCH has succeeded on it."""
 
+    __slots__ = ("fields", "launched", "region", "vetted")
+
     def __init__(self, region: Hpa, *, launched: bool, fields: dict[int, int]) -> None:
         """`fields` holds every supported encoding."""
         self.region = region
         self.launched = launched
-        self._fields = fields
+        self.fields = fields
+        """Every field in full, as the processor itself reads and writes it; software uses `read` and `write`."""
+        self.vetted = False
+        """A VM entry has passed every check, and software has written none but moving fields since."""
 
     @classmethod
     def load(cls, memory: PhysicalMemory, region: Hpa) -> Vmcs:
@@ -53,49 +72,40 @@ class Vmcs:
     def store(self, memory: PhysicalMemory) -> None:
         """Write the contents back to the region; the revision identifier stays as software wrote it."""
         memory.write_u64(Hpa(self.region + 8), int(self.launched))
-        body = _BODY.pack(*(self._fields[each] for each in _ORDER))
+        body = _BODY.pack(*(self.fields[each] for each in _ORDER))
         memory.write(Hpa(self.region + _HEADER.size), body)
-
-    def __getitem__(self, field: int) -> int:
-        """The value of a full field, as the processor itself reads it."""
-        return self._fields[field]
-
-    def __setitem__(self, field: int, value: int) -> None:
-        """Set a full field, read-only ones too, as the processor itself does."""
-        self._fields[field] = value
 
     def read(self, encoding: int) -> int | VmError:
         """VMREAD: an odd encoding reads the high half of a 64-bit field."""
-        field = encoding & ~1
-        if not supported(encoding):
+        value = self.fields.get(encoding)
+        if value is not None:
+            return value
+        if encoding not in _SUPPORTED:
             return VmError.UNSUPPORTED_COMPONENT
-        value = self._fields[field]
-        return value >> 32 if encoding & 1 else value
+        return self.fields[encoding & ~1] >> 32
 
     def write(self, encoding: int, value: int) -> VmError | None:
         """VMWRITE: bits beyond the field's width are dropped; VM-exit information fields refuse."""
-        field = encoding & ~1
-        if not supported(encoding):
-            return VmError.UNSUPPORTED_COMPONENT
-        if Encoding.TYPE.get(encoding) == READ_ONLY:
-            return VmError.READ_ONLY_COMPONENT
+        if encoding not in _WRITABLE:
+            return VmError.READ_ONLY_COMPONENT if encoding in _SUPPORTED else VmError.UNSUPPORTED_COMPONENT
+        if encoding not in _MOVING:
+            self.vetted = False
         if encoding & 1:
-            self._fields[field] = self._fields[field] & _LOW_32 | (value & _LOW_32) << 32
+            field = encoding & ~1
+            self.fields[field] = self.fields[field] & _LOW_32 | (value & _LOW_32) << 32
         else:
-            self._fields[field] = value & _MASK[field]
+            self.fields[encoding] = value & _MASK[encoding]
         return None
 
     def __repr__(self) -> str:
-        named = (f"{VmcsField(each).name}={value:#x}" for each, value in self._fields.items() if value)
+        named = (f"{VmcsField(each).name}={value:#x}" for each, value in self.fields.items() if value)
         state = "launched" if self.launched else "clear"
         return f"Vmcs({self.region:#x} {state}: {' '.join(named) or '-'})"
 
 
 def supported(encoding: int) -> bool:
-    """Whether VMREAD and VMWRITE know the encoding; only 64-bit fields have a high half."""
-    if encoding & 1:
-        return encoding & ~1 in _MASK and Encoding.WIDTH.get(encoding) == 1
-    return encoding in _MASK
+    """Whether VMREAD and VMWRITE know the encoding."""
+    return encoding in _SUPPORTED
 
 
 def clear_region(memory: PhysicalMemory, region: Hpa) -> None:

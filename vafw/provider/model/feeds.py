@@ -166,8 +166,9 @@ class CaptureFeeder:
         for vm, report in self._ends.machine.reports().items():
             endings = report.get("endings")
             for each in endings if isinstance(endings, list) else ():
-                if isinstance(each, dict):
-                    self._deciders[int(str(each["crc32"]))] = (vm, str(each["rule"]))
+                crc = each.get("crc32") if isinstance(each, dict) else None  # a guest's word: it may be anything
+                if isinstance(each, dict) and isinstance(crc, int):
+                    self._deciders[crc] = (vm, str(each.get("rule")))
 
     def _write_dropped(self, results: ResultsWriter) -> None:
         self._ask_who_dropped()
@@ -252,10 +253,12 @@ class ScriptFeeder:
 
     async def carry(self) -> None:
         """Run until the script has ended."""
-        while not self._script_ended():
+        while True:
             self._exchange()
             self._ends.keep_records()
             await asyncio.sleep(0)
+            if self._script_ended():  # before the deadline, which is far off then
+                break
             due_ns = self._ends.machine.vmm.next_deadline_ns
             if due_ns is None or due_ns - self._began_ns > _SCRIPT_LIMIT_S * 1e9:
                 raise PlatformUnable("the script must come to an end, and it waits for something that will not happen")

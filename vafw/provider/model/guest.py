@@ -9,7 +9,10 @@ health, never the kernel: a program that fails passes nothing.
 
 A port is not drained while frames wait for room at the port opposite, which is how a full link slows down whoever
 fills it; the other direction keeps flowing, so that two neighbours cannot wait for each other. What a program sends
-back where it came from is queued in any case, up to `MAXIMUM_QUEUE` frames, and dropped and counted beyond.
+back where it came from is queued in any case, up to `MAXIMUM_QUEUE` of the port, and dropped and counted beyond.
+
+Whoever puts frames into a ring, or makes room in one that was full, raises the port's interrupt afterwards. So one look
+at the port that interrupted is enough, none at the others is needed, and the card's cause is acknowledged before it.
 
 A program may also offer `start(now_s)` and `on_timer(now_s)`, which return frames to send as (port, frame), with the
 period in `timer_period_s`; and `draw()`, which returns a picture for the VM's display.
@@ -18,34 +21,36 @@ period in `timer_period_s`; and `draw()`, which returns a picture for the VM's d
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable, Generator
 from typing import Final, TypeAlias, final
+from zlib import crc32
 
 from vafw.hw.pci.display import BYTES_PER_PIXEL, DisplayRegister
-from vafw.hw.pci.network_card import NetworkRegister
 from vafw.hw.vmx.guest import GuestCpu, GuestProgram, Hlt, PrivilegedOperation, Running, Vmcall
-from vafw.provider.model.offers import ActsByItself, CreateProgram, Draws, Frames, GuestPicture, Starts
-from vafw.provider.model.ring_driver import (
-    BUFFER_BYTES,
-    BUFFERS_BYTES,
-    RING_BYTES,
-    ReceiveRing,
-    TransmitRing,
+from vafw.provider.model.network_port import PORT_BYTES, PORTS_GPA, NetworkPort
+from vafw.provider.model.offers import (
+    ActsByItself,
+    CreateProgram,
+    Draws,
+    Frames,
+    GuestPicture,
+    Reconfigures,
+    Starts,
 )
 from vafw.trace import Value
-from vafw.traffic.appliance import PacketAppliance
+from vafw.traffic.appliance import Outcome, PacketAppliance
 from vafw.vmm.boot import BootInformation, FunctionInformation
-from vafw.vmm.hypercall import MAXIMUM_TEXT, Hypercall
-from vafw.vmm.port import RX_REGISTERS, TX_REGISTERS
+from vafw.vmm.hypercall import MAXIMUM_REPORT, MAXIMUM_TEXT, Hypercall
 from vafw.vmm.vm import Vector
 
 MESSAGE_GPA: Final = 16 << 20
-PORTS_GPA: Final = 20 << 20
-PORT_BYTES: Final = 4 << 20
-MAXIMUM_QUEUE: Final = 4096
-"""Frames that wait for room at one port."""
 MAXIMUM_FAULT_LINES: Final = 16
 """Failures of the program that are logged; all are counted."""
+MAXIMUM_ENDINGS: Final = 1024
+"""Frames that ended here and are remembered for the next report; the oldest go first."""
+FAILED: Final = "(failed)"
+"""The rule that ends a frame on which the program raised."""
 DEFAULT_TIMER_PERIOD_S: Final = 0.1
 
 Steps: TypeAlias = Generator[PrivilegedOperation, object, None]
@@ -55,37 +60,9 @@ def guest_kernel(create: CreateProgram) -> GuestProgram:
     """The code of a VM that runs the program which `create` makes from its configuration."""
 
     def program(cpu: GuestCpu) -> Running:
-        yield from _Kernel(cpu, create).run()
+        return _Kernel(cpu, create).run()
 
     return program
-
-
-@final
-class _Port:
-    """A network port: rings in a region of guest memory, and how to tell the other side about them."""
-
-    def __init__(self, cpu: GuestCpu, name: str, number: int, device: FunctionInformation | None, link: int) -> None:
-        """`device` for a network card's registers; None for a link, whose number is `link`."""
-        region = PORTS_GPA + number * PORT_BYTES
-        rings = region + 0x1000
-        buffers = region + 0x4000
-        rx = device.window + NetworkRegister.RX_RING if device else region + RX_REGISTERS
-        tx = device.window + NetworkRegister.TX_RING if device else region + TX_REGISTERS
-        self.name = name
-        self.registers = region
-        self.device = device
-        self.link = link
-        self.rx = ReceiveRing(cpu, rx, rings, buffers)
-        self.tx = TransmitRing(cpu, tx, rings + RING_BYTES, buffers + BUFFERS_BYTES)
-        self.opposite: _Port = self
-        self.received = self.sent = self.dropped = 0
-
-    def queue(self, frame: bytes) -> None:
-        """Send after what waits already; too much or too long is dropped and counted."""
-        if len(self.tx.queue) < MAXIMUM_QUEUE and 0 < len(frame) <= BUFFER_BYTES:
-            self.tx.queue.append(frame)
-        else:
-            self.dropped += 1
 
 
 @final
@@ -95,8 +72,8 @@ class _Kernel:
     def __init__(self, cpu: GuestCpu, create: CreateProgram) -> None:
         self._cpu = cpu
         self._create = create
-        self._ports: dict[str, _Port] = {}
-        self._by_vector: dict[int, _Port] = {}
+        self._ports: dict[str, NetworkPort] = {}
+        self._by_vector: dict[int, NetworkPort] = {}
         self._display: FunctionInformation | None = None
         self._program: PacketAppliance | None = None
         self._timed: ActsByItself | None = None
@@ -104,6 +81,8 @@ class _Kernel:
         self._failures = 0
         self._nowhere = 0
         """Frames sent to a port that the VM does not have."""
+        self._endings: deque[tuple[int, str]] = deque(maxlen=MAXIMUM_ENDINGS)
+        """CRC-32 of each frame that was not passed on, and the rule, since the last report."""
         self._lines: list[str] = []
         self._broken = ""
         self._told: tuple[bool, str] | None = None
@@ -112,8 +91,9 @@ class _Kernel:
         """Boot, then take interrupts for ever."""
         boot = BootInformation.read(self._cpu.read)
         yield from self._boot(boot)
+        wait = Hlt()
         while True:
-            vector = yield Hlt()
+            vector = yield wait
             yield from self._interrupted(vector)
 
     # -- boot -------------------------------------------------------------------------------------------------
@@ -129,7 +109,7 @@ class _Kernel:
             yield from self._open_ports(boot)
             self._take_offers(program)
             yield from self._arm_timer()
-            yield from self._work(None)
+            yield from self._work_everywhere()
             self._draw()
         yield from self._tell()
         yield from self._probe()
@@ -144,32 +124,41 @@ class _Kernel:
     def _open_ports(self, boot: BootInformation) -> Steps:
         for function in boot.functions:
             if function.port is not None:
-                self._add_port(_Port(self._cpu, function.port, len(self._ports), function, 0), function.vector)
+                self._add_port(NetworkPort(self._cpu, function.port, len(self._ports), function, 0), function.vector)
             elif function.device_class == "display":
                 self._display = function
         for link in boot.ports:
-            self._add_port(_Port(self._cpu, link.name, len(self._ports), None, link.number), link.vector)
+            self._add_port(NetworkPort(self._cpu, link.name, len(self._ports), None, link.number), link.vector)
         pair = tuple(self._ports.values())
         if len(pair) == 2:
             pair[0].opposite, pair[1].opposite = pair[1], pair[0]
         for port in pair:
             yield from self._open(port)
 
-    def _add_port(self, port: _Port, vector: int) -> None:
+    def _add_port(self, port: NetworkPort, vector: int) -> None:
         self._ports[port.name] = port
         self._by_vector[vector] = port
 
-    def _open(self, port: _Port) -> Steps:
+    def _open(self, port: NetworkPort) -> Steps:
         """Let frames in."""
         if port.device is None:
-            yield Vmcall(Hypercall.LINK_SETUP, port.link, port.registers)
+            yield port.setup
         else:
-            self._cpu.write_u32(port.device.window + NetworkRegister.CTRL, 3)
-            self._cpu.write_u32(port.device.window + NetworkRegister.IMS, 7)
+            port.enable()
 
     # -- interrupts -------------------------------------------------------------------------------------------
 
     def _interrupted(self, vector: object) -> Steps:
+        port = self._by_vector.get(vector) if isinstance(vector, int) else None
+        if port is not None:
+            yield from self._work(port)
+        else:
+            yield from self._asked(vector)
+        if self._lines or self._broken:
+            yield from self._tell()
+
+    def _asked(self, vector: object) -> Steps:
+        """The VMM wants something, or the timer is due."""
         match vector:
             case Vector.REPORT:
                 yield from self._report()
@@ -177,49 +166,56 @@ class _Kernel:
                 yield from self._probe()
             case Vector.DRAW:
                 self._draw()
+            case Vector.CONFIGURE:
+                yield from self._configure()
             case Vector.TIMER:
                 if self._timed is not None:
                     self._send_all(self._attempt("on_timer", self._timed.on_timer, self._now_s()))
                 yield from self._arm_timer()
-                yield from self._work(None)
+                yield from self._work_everywhere()
             case _:
-                port = self._by_vector.get(vector) if isinstance(vector, int) else None
-                yield from self._work(port)
-        yield from self._tell()
+                pass
 
-    def _work(self, first: _Port | None) -> Steps:
-        """Carry frames until nothing moves; the port that interrupted goes first."""
-        order = sorted(self._ports.values(), key=lambda port: port is not first)
-        moving = True
-        while moving:
-            moving = False
-            for port in order:
-                frames = [] if port.opposite.tx.queue else self._receive(port)
-                if frames:
-                    moving = True
-                    self._handle(port, frames)
-                    yield from self._flush(port, drained=True)
-                for other in order:
-                    yield from self._flush(other)
+    def _work_everywhere(self) -> Steps:
+        """Something other than a port has made frames."""
+        for port in self._ports.values():
+            yield from self._work(port)
 
-    def _receive(self, port: _Port) -> list[bytes]:
-        if port.device is not None:
-            self._cpu.write_u32(port.device.window + NetworkRegister.ICR, 7)
+    def _work(self, port: NetworkPort) -> Steps:
+        """A port has frames, or room: carry what it has, and what was held back for want of that room."""
+        port.acknowledge()
+        if port.tx.queue:
+            yield from self._flush(port)
+        yield from self._carry(port)
+        if port.opposite.held_back:
+            yield from self._carry(port.opposite)
+
+    def _carry(self, port: NetworkPort) -> Steps:
+        """Take the frames of a port through the program, if what passes can leave."""
+        if port.opposite.tx.queue:
+            yield from self._flush(port.opposite)
+        port.held_back = bool(port.opposite.tx.queue)
+        if port.held_back:
+            return
         frames = port.rx.drain()
         port.received += len(frames)
-        return frames
+        self._handle(port, frames)
+        for each in self._ports.values():
+            if each.tx.queue or each.rx.ran_dry:
+                yield from self._flush(each)
 
-    def _flush(self, port: _Port, *, drained: bool = False) -> Steps:
-        """Post what waits until the ring stays full; tell the VMM of a link's new frames, or of its new buffers."""
-        while (sent := port.tx.flush()) or drained:
-            drained = False
+    def _flush(self, port: NetworkPort) -> Steps:
+        """Post what waits until the ring stays full; tell the VMM of a link's new frames, or of buffers it lacked."""
+        while (sent := port.tx.flush()) or port.rx.ran_dry:
+            port.rx.ran_dry = False
             port.sent += sent
             if port.device is None:
-                yield Vmcall(Hypercall.LINK_DOORBELL, port.link)
+                yield port.doorbell
+        port.choose_causes()
 
     # -- the program ------------------------------------------------------------------------------------------
 
-    def _handle(self, port: _Port, frames: list[bytes]) -> None:
+    def _handle(self, port: NetworkPort, frames: list[bytes]) -> None:
         """Let the program decide on frames of one port, in order."""
         program = self._program
         if program is None:
@@ -237,7 +233,10 @@ class _Kernel:
                         target.queue(out)
                 if verdict.log:
                     lines.append(verdict.log)
+                if verdict.outcome is not Outcome.PASSED:
+                    self._endings.append((crc32(frame), str(verdict.rule)))
             except Exception as error:
+                self._endings.append((crc32(frame), FAILED))
                 self._fail("handle", error)
 
     def _send_all(self, frames: Frames) -> None:
@@ -293,8 +292,26 @@ class _Kernel:
             self._told = (healthy, reason)
             yield Vmcall(Hypercall.HEALTH, int(healthy), *self._message(reason.encode()[:MAXIMUM_TEXT]))
 
+    def _configure(self) -> Steps:
+        """Swap the program between two frames for one with the new configuration, if that one is made and healthy."""
+        try:
+            config = BootInformation.read(self._cpu.read).config
+            program = self._program
+            follower = program.reconfigured(config) if isinstance(program, Reconfigures) else self._create(config)
+            healthy, reason = follower.probe()
+        except Exception as error:
+            healthy, reason = False, f"{type(error).__name__}: {error}"
+        else:
+            if healthy:
+                self._program = follower
+                self._take_offers(follower)
+                yield from self._work_everywhere()
+        yield Vmcall(Hypercall.CONFIGURED, int(healthy), *self._message(reason.encode()[:MAXIMUM_TEXT]))
+        if healthy:
+            yield from self._probe()
+
     def _report(self) -> Steps:
-        """The program's report, with the kernel's counters beside it."""
+        """The program's report, with the kernel's counters and the frames that ended here beside it."""
         report: dict[str, Value] = {}
         if self._program is not None:
             try:
@@ -303,6 +320,8 @@ class _Kernel:
             except Exception as error:
                 self._fail("report", error)
                 report = {}
+        report["endings"] = [{"crc32": crc, "rule": rule} for crc, rule in self._endings]
+        self._endings.clear()
         report["kernel"] = {
             "failures": self._failures,
             "nowhere": self._nowhere,
@@ -311,7 +330,10 @@ class _Kernel:
                 for port in self._ports.values()
             },
         }
-        yield Vmcall(Hypercall.REPORT, *self._message(json.dumps(report).encode()))
+        text = json.dumps(report).encode()
+        if len(text) > MAXIMUM_REPORT:  # what lies behind the messages are the ports' rings
+            text = json.dumps({"kernel": report["kernel"], "too-long": len(text)}).encode()
+        yield Vmcall(Hypercall.REPORT, *self._message(text))
 
     def _message(self, text: bytes) -> tuple[int, int]:
         """Put bytes where hypercalls point to; returns address and length."""

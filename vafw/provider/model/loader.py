@@ -71,6 +71,8 @@ class Placed:
     size: int
     measured_bit: int
     """The first bit that is sure to be measured, which `Tamper` flips unless told otherwise."""
+    scratch: range = range(0)
+    """Offsets of bytes that no launch measures, by the format's own word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +109,17 @@ def launch(platform: TxtPlatform, files: LaunchFiles, tamper: Tamper | None = No
 def place(platform: TxtPlatform, files: LaunchFiles) -> LoadedMemory:
     """Write the files, the MLE page table and the heap's OS data into memory; LoaderError where they do not fit."""
     memory, chipset = platform.memory, platform.chipset
-    vmm = Placed(LaunchComponent.VMM, VMM_BASE, len(files.vmm), ARCHIVE_START * 8)
     header = mle.MleHeader.decode(files.vmm[: mle.HEADER_SIZE])
+    vmm = Placed(LaunchComponent.VMM, VMM_BASE, header.end, ARCHIVE_START * 8)
     pages = -(-header.size // PAGE_SIZE)
     table = Hpa(VMM_BASE + -(-len(files.vmm) // PAGE_SIZE) * PAGE_SIZE)
     lcp_base = Hpa(table + mle.page_table_size(pages))
     lcp = Placed(LaunchComponent.LCP, lcp_base, len(files.policy_data), len(files.policy_data) * 8 - 1)
     reserved = -(-(lcp_base + len(files.policy_data) - VMM_BASE) // PAGE_SIZE_2M) * PAGE_SIZE_2M
     sinit_base, sinit_size = Hpa(chipset.get(Reg.SINIT_BASE)), chipset.get(Reg.SINIT_SIZE)
-    sinit = Placed(LaunchComponent.SINIT, sinit_base, len(files.sinit), acm.parse(files.sinit).code_at * 8)
+    code_bit = acm.parse(files.sinit).code_at * 8
+    scratch = range(acm.SCRATCH_AT, acm.USER_AT)
+    sinit = Placed(LaunchComponent.SINIT, sinit_base, len(files.sinit), code_bit, scratch)
     if len(files.sinit) > sinit_size:
         raise LoaderError(f"the SINIT module must fit the {sinit_size} bytes that the BIOS gives it")
     if VMM_BASE + reserved > chipset.dpr.base:
@@ -181,5 +185,7 @@ def _flip(memory: PhysicalMemory, placed: Placed, tamper: Tamper) -> None:
     bit = placed.measured_bit if tamper.bit is None else tamper.bit
     if not 0 <= bit < placed.size * 8:
         raise UsageError(f"{placed.component} has bits 0 to {placed.size * 8 - 1}, not {bit}")
+    if bit // 8 in placed.scratch:
+        raise UsageError(f"bit {bit} of {placed.component} lies in its scratch space, which nothing measures or runs")
     at = Hpa(placed.base + bit // 8)
     memory.write(at, bytes((memory.read(at, 1)[0] ^ 1 << bit % 8,)))

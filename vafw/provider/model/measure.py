@@ -24,8 +24,14 @@ from vafw.vmm.image import build_image, image_hash
 
 MODEL_KEY: Final = SigningKey(model_key.MODULUS, model_key.PRIVATE_EXPONENT)
 """Signs the model's SINIT; the modelled chipset holds its hash."""
-VMM_PARTS: Final = ("vmm", "hw", "tcg", "address.py", "register.py")
-"""Parts of the package that the VMM's image holds."""
+VMM_PARTS: Final = (
+    "__init__.py", "address.py", "errors.py", "register.py", "trace.py", "tcg", "hw", "vmm", "traffic",
+    "provider/__init__.py", "provider/model/__init__.py", "provider/model/guest.py",
+    "provider/model/network_port.py", "provider/model/offers.py", "provider/model/ring_driver.py",
+)  # fmt: skip
+"""Parts of the package that the VMM's image holds: the VMM with what it stands on, the kernel that it gives every VM,
+and the library that appliances decide with. An image carries the program that calls these and not what it calls, so
+that without them a changed packet filter would run unseen."""
 SINIT_PARTS: Final = ("hw/txt/sinit.py", "hw/txt/lcp.py", "hw/txt/mle.py", "hw/txt/heap.py")
 """Parts of the package that are the SINIT module's code."""
 

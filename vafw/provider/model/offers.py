@@ -50,6 +50,15 @@ class GuestPicture(Protocol):
 
 
 @runtime_checkable
+class Reconfigures(Protocol):
+    """A program that can hand what it knows over to one with another configuration."""
+
+    def reconfigured(self, config: Mapping[str, Value]) -> PacketAppliance:
+        """The program that is to follow this one, which stays as it is and may still be kept; ValueError refuses."""
+        ...
+
+
+@runtime_checkable
 class Draws(Protocol):
     """A program with a screen."""
 

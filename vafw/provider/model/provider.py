@@ -8,7 +8,8 @@ whoever runs next finds it at rest.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final, final
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
@@ -146,6 +147,18 @@ class ModelProvider:
         """Stop one VM: links down, devices to quarantine, memory scrubbed."""
         self._built().vmm.stop(vm)
         self._keep_records()
+
+    async def configure(self, vm: str, config: Mapping[str, Value]) -> Health:
+        """Give a running VM's program another configuration between two frames; what is not healthy is not kept."""
+        machine = self._built()
+        plan = replace(self._plan.vm(vm), config=config)
+        machine.vmm.configure(vm, self._config(plan))
+        machine.vmm.run_until_idle()
+        self._keep_records()
+        answer = machine.vmm.vm(vm).configured
+        if answer is None:
+            return Health(False, machine.vmm.vm(vm).ended or "its kernel did not answer")
+        return Health(answer.healthy, answer.reason)
 
     async def check_isolation(self) -> tuple[IsolationCheck, ...]:
         """Try, on the running machine, to reach what must not be reachable."""

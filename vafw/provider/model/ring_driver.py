@@ -7,11 +7,10 @@ and a single load or store for each frame.
 
 from __future__ import annotations
 
-import struct
 from collections import deque
 from typing import Final, final
 
-from vafw.hw.pci.ring import DESCRIPTOR_SIZE, RingRegister
+from vafw.hw.pci.ring import DESCRIPTOR, DESCRIPTOR_SIZE, RingRegister
 from vafw.hw.vmx.guest import GuestCpu
 
 ENTRIES: Final = 128
@@ -20,7 +19,6 @@ BUFFER_BYTES: Final = 9216
 BUFFER_STRIDE: Final = 0x3000
 RING_BYTES: Final = ENTRIES * DESCRIPTOR_SIZE
 BUFFERS_BYTES: Final = ENTRIES * BUFFER_STRIDE
-_DESCRIPTOR: Final = struct.Struct("<QHHI")
 
 
 def _set_up(cpu: GuestCpu, registers: int, ring: int) -> None:
@@ -40,29 +38,34 @@ class ReceiveRing:
         self._registers = registers
         self._ring = ring
         self._buffers = [buffers + number * BUFFER_STRIDE for number in range(ENTRIES)]
-        self._posted = [_DESCRIPTOR.pack(buffer, BUFFER_BYTES, 0, 0) for buffer in self._buffers]
+        self._posted = [DESCRIPTOR.pack(buffer, BUFFER_BYTES, 0, 0) for buffer in self._buffers]
         self._next = 0
+        self.ran_dry = False
+        """The other side had used up every buffer before the last ones were posted, and may be waiting."""
         _set_up(cpu, registers, ring)
         cpu.write(ring, b"".join(self._posted))
         cpu.write_u32(registers + RingRegister.TAIL, ENTRIES - 1)
 
     def drain(self) -> list[bytes]:
-        """Every frame that has arrived, in order; their buffers are posted again."""
+        """Every frame that has arrived, in order; their buffers are posted again.
+
+        HEAD is read once more after TAIL is written: the other side looks at TAIL again after it has shown HEAD, so one
+        of the two sees what the other has done, and no wait for buffers goes unnoticed.
+        """
         cpu, first = self._cpu, self._next
         count = (cpu.read_u32(self._registers + RingRegister.HEAD) - first) % ENTRIES
         if not count:
             return []
         frames = []
-        number = first
         for start, stretch in _stretches(first, count):
             where = self._ring + start * DESCRIPTOR_SIZE
             raw = cpu.read(where, stretch * DESCRIPTOR_SIZE)
-            for _, length, _, _ in _DESCRIPTOR.iter_unpack(raw):
-                frames.append(cpu.read(self._buffers[number % ENTRIES], min(length, BUFFER_BYTES)))
-                number += 1
+            for number, (_, length, _, _) in enumerate(DESCRIPTOR.iter_unpack(raw), start):
+                frames.append(cpu.read(self._buffers[number], min(length, BUFFER_BYTES)))
             cpu.write(where, b"".join(self._posted[start : start + stretch]))
-        self._next = number % ENTRIES
+        self._next = (first + count) % ENTRIES
         cpu.write_u32(self._registers + RingRegister.TAIL, (self._next - 1) % ENTRIES)
+        self.ran_dry = cpu.read_u32(self._registers + RingRegister.HEAD) == (first - 1) % ENTRIES
         return frames
 
 
@@ -75,7 +78,7 @@ class TransmitRing:
         self._registers = registers
         self._ring = ring
         self._buffers = [buffers + number * BUFFER_STRIDE for number in range(ENTRIES)]
-        self._tail = 0
+        self._head = self._tail = 0
         self.queue: deque[bytes] = deque()
         _set_up(cpu, registers, ring)
         cpu.write_u32(registers + RingRegister.TAIL, 0)
@@ -86,8 +89,9 @@ class TransmitRing:
         if not queue:
             return 0
         cpu = self._cpu
-        head = cpu.read_u32(self._registers + RingRegister.HEAD)
-        count = min((head - self._tail - 1) % ENTRIES, len(queue))
+        if self._room < len(queue):
+            self._head = cpu.read_u32(self._registers + RingRegister.HEAD)
+        count = min(self._room, len(queue))
         if not count:
             return 0
         for start, stretch in _stretches(self._tail, count):
@@ -95,14 +99,19 @@ class TransmitRing:
             for buffer in self._buffers[start : start + stretch]:
                 frame = queue.popleft()
                 cpu.write(buffer, frame)
-                descriptors.append(_DESCRIPTOR.pack(buffer, len(frame), 0, 0))
+                descriptors.append(DESCRIPTOR.pack(buffer, len(frame), 0, 0))
             cpu.write(self._ring + start * DESCRIPTOR_SIZE, b"".join(descriptors))
         self._tail = (self._tail + count) % ENTRIES
         cpu.write_u32(self._registers + RingRegister.TAIL, self._tail)
         return count
 
+    @property
+    def _room(self) -> int:
+        """Descriptors that can be posted, going by the HEAD that was last seen: it can only have moved on since."""
+        return (self._head - self._tail - 1) % ENTRIES
+
 
 def _stretches(first: int, count: int) -> list[tuple[int, int]]:
     """`count` entries from `first` as runs without a wrap: (first index, number)."""
-    before_wrap = min(count, ENTRIES - first)
-    return [each for each in ((first, before_wrap), (0, count - before_wrap)) if each[1]]
+    before_wrap = ENTRIES - first
+    return [(first, count)] if count <= before_wrap else [(first, before_wrap), (0, count - before_wrap)]

@@ -1,0 +1,110 @@
+"""`vafw config` against a machine that is up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.running import Running, running
+from tests.conftest import Vafw
+from vafw.errors import ExitCode
+
+SET = ("config", "set", "office-laptop", "firewall")
+
+
+def data(out: str) -> Any:
+    return json.loads(out)["data"]
+
+
+@pytest.fixture
+def machine(lab: Path, tmp_path: Path) -> Iterator[Running]:
+    """The shipped example, up with its control plane."""
+    with running(lab, tmp_path / "run", "--control") as up:
+        yield up
+
+
+@pytest.fixture(autouse=True)
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAFW_RUN_DIR", str(tmp_path / "run"))
+
+
+def test_a_value_is_set_shown_and_rolled_back(machine: Running, vafw: Vafw) -> None:
+    path = "traffic.rules[web].service"
+    done = vafw(*SET, f"{path}=[https, quic]", "--json")
+    assert (done.code, data(done.out)["in-sync"], data(done.out)["desired"]["generation"]) == (0, True, 2)
+    assert vafw("config", "get", "office-laptop", "firewall", path).out == "[https, quic]\n"
+    assert "firewall: generation 3, in sync\n" in vafw("config", "rollback", "office-laptop", "firewall").out
+    assert vafw("config", "get", "office-laptop", "firewall", path).out == "[http, https, quic]\n"
+    history = vafw("config", "history", "office-laptop", "firewall").out.splitlines()
+    assert [line.split()[0] for line in history] == ["3", "2", "1"]
+    assert [each["appliance"] for each in data(vafw("config", "get", "office-laptop", "--json").out)] == [
+        "dns",
+        "firewall",
+    ]
+
+
+def test_a_change_that_breaks_a_proof_is_refused_with_its_place(machine: Running, vafw: Vafw) -> None:
+    done = vafw(*SET, "traffic.rules[web].action=drop")
+    assert done.code == ExitCode.INVALID_DOCUMENT
+    assert "error[VAFW-P021]: every packet of this clause must pass, and 'web' stops one" in done.err
+    assert "/office-laptop/policy.yaml:" in done.err
+    as_json = json.loads(vafw(*SET, "traffic.rules[web].action=drop", "--json").out)
+    assert (as_json["exit"]["code"], as_json["diagnostics"][0]["code"]) == (65, "VAFW-P021")
+    assert "firewall: generation 1, in sync\n" in vafw("config", "get", "office-laptop", "firewall").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ((*SET, "traffic.rules[wbe].action=drop"), ExitCode.NO_SUCH_OBJECT, "did you mean 'web'?"),
+        ((*SET, "traffic.default"), ExitCode.USAGE, "a change must be written PATH=VALUE, not 'traffic.default'"),
+        (
+            ("config", "get", "office-laptop", "router"),
+            ExitCode.NO_SUCH_OBJECT,
+            "the appliance must be one of dns, firewall, not 'router'",
+        ),
+        (
+            ("config", "rollback", "office-laptop", "firewall"),
+            ExitCode.NO_SUCH_OBJECT,
+            "firewall must have a generation that differs to go back to; before 1.1 it has none",
+        ),
+    ],
+)
+def test_a_request_that_cannot_be_met_is_refused(
+    machine: Running, vafw: Vafw, arguments: tuple[str, ...], code: ExitCode, said: str
+) -> None:
+    done = vafw(*arguments)
+    assert done.code == code
+    assert said in done.err
+
+
+def test_what_was_committed_is_in_force_at_the_next_start(lab: Path, tmp_path: Path, vafw: Vafw) -> None:
+    with running(lab, tmp_path / "run", "--control"):
+        vafw(*SET, "traffic.rules[web].log=true")
+        vafw("down", "office-laptop")
+    with running(lab, tmp_path / "run", "--control"):
+        assert "firewall: generation 2, in sync\n" in vafw("config", "get", "office-laptop", "firewall").out
+
+
+def test_documents_that_were_edited_are_pushed_and_are_the_latest_word_at_the_next_start(
+    lab: Path, tmp_path: Path, vafw: Vafw
+) -> None:
+    policy = lab.with_name("policy.yaml")
+    with running(lab, tmp_path / "run", "--control"):
+        policy.write_text(policy.read_text().replace("service: [http, https, quic]", "service: [https]"))
+        assert "firewall: generation 2, in sync\n" in vafw("config", "push", "office-laptop", "firewall").out
+        vafw("down", "office-laptop")
+    policy.write_text(policy.read_text().replace("service: [https]", "service: [https, quic]"))
+    with running(lab, tmp_path / "run", "--control"):
+        assert "firewall: generation 3, in sync\n" in vafw("config", "get", "office-laptop", "firewall").out
+
+
+def test_a_run_without_a_control_plane_refuses(lab: Path, tmp_path: Path, vafw: Vafw) -> None:
+    with running(lab, tmp_path / "run", "--no-control"):
+        done = vafw("config", "get", "office-laptop")
+    assert done.code == ExitCode.NOT_RUNNING
+    assert "appliances must be configured by a control plane, and this run has none (yet)" in done.err

@@ -1,0 +1,123 @@
+"""The platforms that the contract is held against, each with what the cases need to know of it."""
+
+from __future__ import annotations
+
+import functools
+import secrets
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from vafw.attest.reference import AcceptedValue, ReferenceValues
+from vafw.attest.verifier import Verifier
+from vafw.clock import Clock
+from vafw.document.load import load_topology
+from vafw.errors import PlatformUnable
+from vafw.machine.capability import Capability
+from vafw.plan.compile import compile_plan
+from vafw.plan.plan import Plan
+from vafw.provider.model import image as model_image
+from vafw.provider.model import measure as model_measure
+from vafw.provider.model.peer import Peer
+from vafw.provider.model.provider import ModelProvider
+from vafw.provider.model.tamper import TamperPlan
+from vafw.provider.model.traffic import Feed, Traffic
+from vafw.supervisor.platform import Appraiser, Platform
+from vafw.trace import Trace, Value
+
+OFFICE: Final = Path(__file__).parents[2] / "policies" / "office-laptop" / "topology.yaml"
+Assemble = Callable[[Clock, Trace], tuple[Platform, Appraiser]]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One platform with the shipped example on it."""
+
+    name: str
+    plan: Plan
+    capability: Capability
+    assemble: Callable[[tuple[Value, ...], str | None], Assemble]
+    """Script and tamper in, platform and verifier out."""
+
+
+def model_bench(_state: Path) -> Bench:
+    """The modelled PC."""
+    plan = compile_plan(load_topology(OFFICE), ModelProvider.CAPABILITY)
+    images = [model_image.load(vm.image.folder, vm.image.name) for vm in plan.vms]
+    measured = model_measure.measure_installed(images)
+    accepted = replace(plan, reference=_reference(measured.sinit, measured.vmm, dict(measured.images)))
+
+    def assemble(script: tuple[Value, ...], tamper: str | None) -> Assemble:
+        def make(clock: Clock, trace: Trace) -> tuple[Platform, Appraiser]:
+            altered = TamperPlan.parse(tamper, accepted) if tamper else None
+            traffic = Traffic(Feed.SCRIPT, script=script)
+            random = secrets.token_bytes
+            platform = ModelProvider(accepted, traffic, clock=clock, trace=trace, random=random, tamper=altered)
+            return platform, Verifier(accepted.reference, platform.attestation_key, clock, random)
+
+        return make
+
+    return Bench("model", accepted, ModelProvider.CAPABILITY, assemble)
+
+
+def qemu_bench(state: Path) -> Bench:
+    """Real VMs; skipped, with the reason, where this host cannot have them."""
+    require_qemu()
+    from vafw.provider.qemu.measure import measure_installed  # deferred: tpm2-pytss may not be installed
+    from vafw.provider.qemu.provider import QemuProvider
+    from vafw.provider.qemu.tamper import ImageTamper
+
+    plan = compile_plan(load_topology(OFFICE), QemuProvider.CAPABILITY)
+    measured = measure_installed(plan.vms)
+    accepted = replace(plan, reference=_reference(measured.launcher, measured.vmm, dict(measured.images)))
+
+    def assemble(script: tuple[Value, ...], tamper: str | None) -> Assemble:
+        def make(clock: Clock, trace: Trace) -> tuple[Platform, Appraiser]:
+            altered = ImageTamper.parse(tamper, accepted) if tamper else None
+            answers = Peer().handle
+            platform = QemuProvider(
+                accepted, state=state, answers=answers, clock=clock, trace=trace, script=script, tamper=altered
+            )
+            return platform, Verifier(accepted.reference, platform.attestation_key, clock, secrets.token_bytes)
+
+        return make
+
+    return Bench("qemu", accepted, QemuProvider.CAPABILITY, assemble)
+
+
+BENCHES: Final = {"model": model_bench, "qemu": qemu_bench}
+
+
+@functools.cache
+def qemu_is_missing() -> str:
+    """Why the QEMU platform cannot run here; empty where it can. Builds the guests' base where it was not built yet."""
+    for program, package in (("qemu-system-x86_64", "qemu-system-x86"), ("swtpm", "swtpm")):
+        if shutil.which(program) is None:
+            return f"{program} is not installed (Debian package {package})"
+    try:
+        from vafw.provider.qemu.base import build_base, load_base  # deferred, as above
+    except ImportError as error:
+        return f"{error.name} is not installed"
+    try:
+        load_base()
+    except PlatformUnable:
+        try:
+            build_base()
+        except PlatformUnable as error:
+            return f"the guests' base cannot be built: {error.message}"
+    return ""
+
+
+def require_qemu() -> None:
+    """Skip the test where the QEMU platform cannot run."""
+    if reason := qemu_is_missing():
+        pytest.skip(reason)
+
+
+def _reference(sinit: bytes, vmm: bytes, images: dict[str, bytes]) -> ReferenceValues:
+    accepted = {name: (AcceptedValue(digest),) for name, digest in images.items()}
+    return ReferenceValues("contract", (AcceptedValue(sinit),), (AcceptedValue(vmm),), accepted)

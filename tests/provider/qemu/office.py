@@ -1,0 +1,18 @@
+"""The shipped example's plan, for the QEMU platform."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from vafw.document.load import load_topology
+from vafw.machine.capability import Capability
+from vafw.plan.compile import compile_plan
+from vafw.plan.plan import Plan
+
+OFFICE: Final = Path(__file__).parents[3] / "policies" / "office-laptop" / "topology.yaml"
+
+
+def office_plan() -> Plan:
+    """Compiled for a platform that can do everything."""
+    return compile_plan(load_topology(OFFICE), ~Capability(0))

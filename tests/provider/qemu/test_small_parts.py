@@ -1,0 +1,100 @@
+"""Tampering, counters, the wire, forged frames, sealed memory: small parts with one thing each to get right."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.provider.qemu.office import office_plan
+from vafw.errors import UsageError
+from vafw.machine.report import LinkCounters
+from vafw.provider.qemu.child import path_of, sealed
+from vafw.provider.qemu.counters import link_counters
+from vafw.provider.qemu.guest.forged import forged_frames
+from vafw.provider.qemu.image import GuestImage, runs
+from vafw.provider.qemu.tamper import ImageTamper
+from vafw.provider.qemu.wire import Wire
+from vafw.trace import Value
+from vafw.traffic.frame import Malformed, parse
+
+
+def test_a_tamper_flips_one_bit_of_one_image() -> None:
+    tamper = ImageTamper.parse("appliance=dns:9", office_plan())
+    image = GuestImage("dns-filter", b"kernel", bytes(4))
+    other = GuestImage("firewall", b"kernel", bytes(4))
+    assert tamper.altered(image).initramfs == b"\x00\x02\x00\x00"
+    assert tamper.altered(image).digest != image.digest
+    assert tamper.altered(other) == other
+
+
+@pytest.mark.parametrize("text", ["vmm", "appliance=nobody", "appliance=dns:x", ""])
+def test_a_tamper_of_what_is_not_there_is_refused(text: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        ImageTamper.parse(text, office_plan())
+    assert refusal.value.message == (
+        "--tamper must be appliance=NAME[:BIT] on the QEMU platform, with NAME one of firewall, dns, user-os, "
+        f"not {text!r}"
+    )
+
+
+def test_each_vm_runs_what_the_plan_gives_it() -> None:
+    assert [runs(vm) for vm in office_plan().vms] == ["filter", "program", "desktop"]
+
+
+def test_a_link_counts_what_its_two_ends_counted() -> None:
+    inside: dict[str, Value] = {"frames-in": 9, "bytes-in": 90, "frames-out": 7, "bytes-out": 70}
+    outside: dict[str, Value] = {"frames-in": 6, "bytes-in": 60, "frames-out": 9, "bytes-out": 90}
+    first, second = link_counters(
+        office_plan(), {"firewall": {"interfaces": {"inside": inside}}, "dns": {"interfaces": {"outside": outside}}}
+    )
+    assert first == LinkCounters("firewall-dns", 6, 9, 60, 90, undelivered=1)
+    assert second == LinkCounters("dns-user-os")
+
+
+async def test_the_wire_hands_frames_to_what_answers_and_counts_them(tmp_path: Path) -> None:
+    wire = Wire(tmp_path / "near", tmp_path / "far", lambda frame, now_s: [frame[::-1], b"more"])
+    wire.plug_in()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as card:
+        card.bind(str(tmp_path / "far"))
+        card.setblocking(False)
+        card.sendto(b"frame", str(tmp_path / "near"))
+        got = [await asyncio.get_running_loop().sock_recv(card, 100) for _ in range(2)]
+    wire.unplug()
+    wire.unplug()
+    assert got == [b"emarf", b"more"]
+    assert list(wire.left) == [b"frame"]
+    assert wire.counters() == {"frames": 3, "from-wire": 2, "to-wire": 1, "lost": 0}
+
+
+async def test_an_answer_to_a_vm_that_is_gone_is_lost_and_counted(tmp_path: Path) -> None:
+    heard = asyncio.Event()
+    wire = Wire(tmp_path / "near", tmp_path / "far", lambda frame, now_s: [heard.set() or b"answer"])  # type: ignore[func-returns-value]
+    wire.plug_in()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as card:
+        card.sendto(b"frame", str(tmp_path / "near"))
+        await heard.wait()
+    wire.unplug()
+    assert wire.counters()["lost"] == 1
+
+
+def test_forged_frames_are_well_formed_so_that_only_the_policy_can_stop_them() -> None:
+    private, forged = (parse(frame) for frame in forged_frames())
+    assert not isinstance(private, Malformed)
+    assert not isinstance(forged, Malformed)
+    assert (private.ethertype, forged.version) == (0x88B5, 4)
+
+
+def test_sealed_bytes_cannot_be_changed_by_whoever_opens_them_refused() -> None:
+    descriptor = sealed("kernel", b"measured")
+    try:
+        assert Path(path_of(descriptor)).read_bytes() == b"measured"
+        with pytest.raises(PermissionError):
+            os.pwrite(descriptor, b"altered!", 0)
+        with pytest.raises(PermissionError):
+            os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)

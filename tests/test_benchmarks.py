@@ -1,0 +1,14 @@
+"""Every benchmark runs; what it measures is nobody's test."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from tests.conftest import ROOT
+
+
+def test_the_benchmark_of_up_prints_every_figure_with_its_limit() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "up.py"), "--frames", "100", "--rounds", "1"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["job", "ready", "chain", "walk", "IOTLB hit"]

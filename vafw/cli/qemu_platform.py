@@ -1,0 +1,87 @@
+"""The QEMU platform, assembled for one run: where documents, provider and verifier meet.
+
+Its reference values lie beside the topology's own, under the same name with ``-qemu`` before the suffix. They hold for
+the QEMU and the packages of one host, where the model's hold everywhere: so they are a file of their own, and none that
+is shipped. `vafw measure TOPOLOGY --platform qemu --write` writes it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from pathlib import Path
+
+from vafw.attest.verifier import Verifier
+from vafw.clock import Clock
+from vafw.document.load import load_document, load_topology
+from vafw.document.reference_values import ReferenceValuesDocument
+from vafw.errors import NoSuchObject
+from vafw.plan.compile import compile_plan, reference_values
+from vafw.plan.plan import Plan
+from vafw.provider.model.peer import Peer
+from vafw.provider.qemu.launch import Measurements
+from vafw.provider.qemu.measure import measure_installed
+from vafw.provider.qemu.provider import QemuProvider
+from vafw.provider.qemu.tamper import ImageTamper
+from vafw.provider.qemu.uplink import Uplink
+from vafw.supervisor.platform import Appraiser, Platform
+from vafw.supervisor.run import Assembly
+from vafw.supervisor.run_directory import RunDirectory
+from vafw.trace import Trace, Value
+
+
+def load_plan(topology: Path) -> Plan:
+    """Read, check and compile a topology for the QEMU platform, with the reference values of this host.
+
+    InvalidDocument carries every error of every file; NoSuchObject where the host was not measured yet.
+    """
+    path = reference_values_path(topology)
+    if not path.exists():
+        raise NoSuchObject(
+            f"the QEMU platform of this host must have reference values, and there are none: {path}",
+            hint=f"`vafw measure {topology} --platform qemu --write` writes them",
+        )
+    return replace(_compiled(topology), reference=reference_values(load_document(path, ReferenceValuesDocument).model))
+
+
+def reference_values_path(topology: Path) -> Path:
+    """Where the reference values of this host's QEMU platform lie."""
+    documents = load_topology(topology, measuring=True)
+    path = documents.folder / documents.topology.model.reference_values
+    return path.with_stem(f"{path.stem}-qemu")
+
+
+def measure(topology: Path) -> tuple[str, Measurements]:
+    """The topology's name, and what the launcher, this host's QEMU and its images measure to."""
+    plan = _compiled(topology, measuring=True)
+    return plan.name, measure_installed(plan.vms)
+
+
+def assembly(
+    plan: Plan, script: tuple[Value, ...] = (), tamper: ImageTamper | None = None, wire: str | None = None
+) -> Assembly:
+    """Makes the platform for `plan`, and a verifier that knows its TPM.
+
+    Behind the wire is a small internet, or what `wire` says: ``user``, or ``tap:NAME``.
+    """
+    uplink = Uplink.parse(wire)
+
+    def assemble(clock: Clock, trace: Trace) -> tuple[Platform, Appraiser]:
+        state = RunDirectory(plan.name).path / "qemu"
+        platform = QemuProvider(
+            plan,
+            state=state,
+            answers=Peer().handle,
+            clock=clock,
+            trace=trace,
+            script=script,
+            tamper=tamper,
+            uplink=uplink,
+        )
+        return platform, Verifier(plan.reference, platform.attestation_key, clock, secrets.token_bytes)
+
+    return assemble
+
+
+def _compiled(topology: Path, *, measuring: bool = False) -> Plan:
+    return compile_plan(load_topology(topology, measuring=measuring), QemuProvider.CAPABILITY)

@@ -1,0 +1,326 @@
+"""The ledger: what every appliance is to have, in one SQLite file. It is the truth; a broker only caches it.
+
+    commit ─▶ desired + history + outbox, in one transaction ─▶ published ─▶ the outbox row goes
+
+A new generation is committed by comparing with the one that its author saw, so of two who change at once one is told.
+Whoever restores an old copy begins a new epoch, which fences everything that was said after the copy was made.
+
+Python's own sqlite3 behind one thread, not SQLAlchemy: six tables and one writer need no second dialect yet, and `up`
+does not pay for its import. Write-ahead log and synchronous=FULL: a commit that returned survives a loss of power.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar, final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from vafw.clock import Clock
+from vafw.control.envelope import Version, canonical, digest_of
+from vafw.errors import NoSuchObject, Refused, VafwError
+from vafw.trace import Value
+
+_APPLICATION: Final = 0x76616677
+"""``vafw`` in ASCII: SQLite's application_id."""
+_SCHEMA: Final = 1
+_TABLES: Final = """
+CREATE TABLE epoch (number INTEGER NOT NULL);
+CREATE TABLE desired (
+    appliance TEXT PRIMARY KEY, epoch INTEGER NOT NULL, generation INTEGER NOT NULL, digest TEXT NOT NULL,
+    body TEXT NOT NULL, basis TEXT NOT NULL, note TEXT NOT NULL, author TEXT NOT NULL, at TEXT NOT NULL
+) STRICT;
+CREATE TABLE history (
+    appliance TEXT NOT NULL, epoch INTEGER NOT NULL, generation INTEGER NOT NULL, digest TEXT NOT NULL,
+    body TEXT NOT NULL, basis TEXT NOT NULL, note TEXT NOT NULL, author TEXT NOT NULL, at TEXT NOT NULL,
+    PRIMARY KEY (appliance, epoch, generation)
+) STRICT;
+CREATE TABLE reported (appliance TEXT PRIMARY KEY, body TEXT NOT NULL, at TEXT NOT NULL) STRICT;
+CREATE TABLE outbox (appliance TEXT PRIMARY KEY, epoch INTEGER NOT NULL, generation INTEGER NOT NULL) STRICT;
+CREATE TABLE keys (identity TEXT PRIMARY KEY, public BLOB NOT NULL, at TEXT NOT NULL) STRICT;
+INSERT INTO epoch VALUES (1);
+"""
+_COLUMNS: Final = "appliance, epoch, generation, digest, body, basis, note, author, at"
+
+Result = TypeVar("Result")
+
+
+class LedgerDamaged(VafwError):
+    """The file is no ledger, or one that SQLite finds damaged; nothing of it is used."""
+
+
+class StaleGeneration(Refused):
+    """Somebody else committed since the author looked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One committed configuration of one appliance."""
+
+    appliance: str
+    version: Version
+    digest: str
+    body: dict[str, Value]
+    """What the appliance's program takes."""
+    basis: dict[str, Value]
+    """What the body was compiled from, so that the next change builds on it."""
+    note: str
+    author: str
+    at: str
+    """When it was committed, ISO 8601, UTC."""
+
+    def to_json(self) -> dict[str, Value]:
+        """The entry without body and basis."""
+        return {
+            "appliance": self.appliance,
+            **self.version.to_json(),
+            "digest": self.digest,
+            "note": self.note,
+            "author": self.author,
+            "at": self.at,
+        }
+
+
+@final
+class Ledger:
+    """An open ledger; one thread owns the file."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vafw-ledger")
+        self._file: sqlite3.Connection | None = None
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, path: Path, clock: Clock) -> AsyncIterator[Ledger]:
+        """The ledger at `path`, made where there is none; LedgerDamaged where it cannot be trusted."""
+        ledger = cls(path, clock)
+        try:
+            await ledger._do(ledger._open)
+            yield ledger
+        finally:
+            await ledger._do(ledger._close)
+            ledger._thread.shutdown()
+
+    # -- what is desired --------------------------------------------------------------------------------------
+
+    async def commit(
+        self,
+        appliance: str,
+        body: dict[str, Value],
+        *,
+        seen: Version | None,
+        basis: dict[str, Value],
+        note: str,
+        author: str,
+    ) -> Entry:
+        """Commit the next generation; StaleGeneration unless the last one is `seen` (None: there is none)."""
+
+        def work(file: sqlite3.Connection) -> Entry:
+            last = _one(file, appliance)
+            if (last.version if last else None) != seen:
+                there = f"generation {last.version}" if last else "nothing"
+                raise StaleGeneration(
+                    f"a change of {appliance} must build on what is committed, {there}, not on {seen or 'nothing'}"
+                )
+            (epoch,) = file.execute("SELECT number FROM epoch").fetchone()
+            version = Version(epoch, last.version.generation + 1 if last else 1)
+            entry = Entry(appliance, version, digest_of(body), body, basis, note, author, self._now())
+            _write(file, entry)
+            return entry
+
+        return await self._transaction(work)
+
+    async def desired(self, appliance: str) -> Entry:
+        """What an appliance is to have; NoSuchObject where nothing was committed."""
+        found = await self._transaction(lambda file: _one(file, appliance))
+        if found is None:
+            raise NoSuchObject(f"{appliance} must have a committed configuration, and has none")
+        return found
+
+    async def all_desired(self) -> tuple[Entry, ...]:
+        """What every appliance is to have, by name."""
+        return await self._transaction(
+            lambda file: tuple(map(_entry, file.execute(f"SELECT {_COLUMNS} FROM desired ORDER BY appliance")))
+        )
+
+    async def history(self, appliance: str) -> tuple[Entry, ...]:
+        """Everything that was committed for an appliance, the latest first."""
+        query = f"SELECT {_COLUMNS} FROM history WHERE appliance = ? ORDER BY epoch DESC, generation DESC"
+        return await self._transaction(lambda file: tuple(map(_entry, file.execute(query, (appliance,)))))
+
+    async def begin_epoch(self) -> int:
+        """Fence what was said before: everything desired is committed again, in the next epoch."""
+
+        def work(file: sqlite3.Connection) -> int:
+            (epoch,) = file.execute("UPDATE epoch SET number = number + 1 RETURNING number").fetchone()
+            for row in file.execute(f"SELECT {_COLUMNS} FROM desired").fetchall():
+                old = _entry(row)
+                version = Version(epoch, old.version.generation)
+                note = f"epoch {epoch} begins; was {old.version}: {old.note}"
+                author, at = old.author, self._now()
+                _write(file, Entry(old.appliance, version, old.digest, old.body, old.basis, note, author, at))
+            return int(epoch)
+
+        return await self._transaction(work)
+
+    # -- what was published and reported ----------------------------------------------------------------------
+
+    async def unpublished(self) -> tuple[Entry, ...]:
+        """What was committed and not yet handed to a broker."""
+        query = f"SELECT {_COLUMNS} FROM desired WHERE appliance IN (SELECT appliance FROM outbox) ORDER BY appliance"
+        return await self._transaction(lambda file: tuple(map(_entry, file.execute(query))))
+
+    async def published(self, entry: Entry) -> None:
+        """Take an entry out of the outbox, unless a newer one took its place there."""
+        version = entry.version
+        await self._transaction(
+            lambda file: file.execute(
+                "DELETE FROM outbox WHERE appliance = ? AND epoch = ? AND generation = ?",
+                (entry.appliance, version.epoch, version.generation),
+            )
+        )
+
+    async def keep_report(self, appliance: str, body: dict[str, Value]) -> None:
+        """Remember the last report of an appliance."""
+        row = (appliance, canonical(body).decode(), self._now())
+        await self._transaction(lambda file: file.execute("INSERT OR REPLACE INTO reported VALUES (?, ?, ?)", row))
+
+    async def reported(self, appliance: str) -> dict[str, Value] | None:
+        """The last report of an appliance."""
+        query = "SELECT body FROM reported WHERE appliance = ?"
+        row = await self._transaction(lambda file: file.execute(query, (appliance,)).fetchone())
+        return json.loads(row[0]) if row else None
+
+    async def enrol(self, identity: str, key: Ed25519PublicKey) -> None:
+        """Remember whose key it is, in place of an earlier one."""
+        row = (identity, key.public_bytes_raw(), self._now())
+        await self._transaction(lambda file: file.execute("INSERT OR REPLACE INTO keys VALUES (?, ?, ?)", row))
+
+    async def key(self, identity: str) -> Ed25519PublicKey:
+        """The key of an identity; NoSuchObject where none was enrolled."""
+        query = "SELECT public FROM keys WHERE identity = ?"
+        row = await self._transaction(lambda file: file.execute(query, (identity,)).fetchone())
+        if row is None:
+            raise NoSuchObject(f"{identity} must have an enrolled key, and has none")
+        return Ed25519PublicKey.from_public_bytes(row[0])
+
+    async def back_up(self, target: Path) -> None:
+        """Write a copy; restoring it later is copying it back and beginning an epoch."""
+
+        def work() -> None:
+            target.unlink(missing_ok=True)
+            self._require_open().execute("VACUUM INTO ?", (str(target),))
+
+        await self._do(work)
+
+    # -- machinery --------------------------------------------------------------------------------------------
+
+    async def _do(self, work: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def _transaction(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        def run() -> Result:
+            with _telling_damage(self._path):
+                file = self._require_open()
+                file.execute("BEGIN IMMEDIATE")
+                try:
+                    result = work(file)
+                except BaseException:
+                    file.execute("ROLLBACK")
+                    raise
+                file.execute("COMMIT")
+                return result
+
+        return await self._do(run)
+
+    def _open(self) -> None:
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        with _telling_damage(self._path):
+            file = self._file = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+            _require_ledger(file, self._path)
+            file.execute("PRAGMA journal_mode = WAL")
+            file.execute("PRAGMA synchronous = FULL")
+            if file.execute("PRAGMA user_version").fetchone() == (0,):
+                file.executescript(
+                    f"BEGIN; {_TABLES} PRAGMA user_version = {_SCHEMA}; PRAGMA application_id = {_APPLICATION}; COMMIT;"
+                )
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _require_open(self) -> sqlite3.Connection:
+        if self._file is None:
+            raise VafwError("the ledger must be open for this, and was closed")
+        return self._file
+
+    def _now(self) -> str:
+        return self._clock.wall().isoformat(timespec="milliseconds")
+
+
+def _require_ledger(file: sqlite3.Connection, path: Path) -> None:
+    """Refuse a file that is damaged, somebody else's, or of a later schema."""
+    (found,) = file.execute("PRAGMA integrity_check(1)").fetchone()
+    if found != "ok":
+        raise _damaged(path, found)
+    (schema,) = file.execute("PRAGMA user_version").fetchone()
+    (application,) = file.execute("PRAGMA application_id").fetchone()
+    (tables,) = file.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if (schema, application) == (_SCHEMA, _APPLICATION) or (schema, application, tables) == (0, 0, 0):
+        return
+    raise _damaged(path, f"it is no ledger of schema {_SCHEMA} (schema {schema}, application {application:#x})")
+
+
+@contextmanager
+def _telling_damage(path: Path) -> Iterator[None]:
+    """What SQLite says of a file it cannot read, as LedgerDamaged."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError) and "disk is full" in str(error):
+            raise VafwError(f"the ledger {path} must have room to grow: {error}") from error
+        raise _damaged(path, str(error)) from error
+
+
+def _damaged(path: Path, what: str) -> LedgerDamaged:
+    return LedgerDamaged(
+        f"the ledger {path} must be whole: {what}",
+        hint="put a copy of it back and begin a new epoch, or move it away to begin with the documents",
+    )
+
+
+def _one(file: sqlite3.Connection, appliance: str) -> Entry | None:
+    row = file.execute(f"SELECT {_COLUMNS} FROM desired WHERE appliance = ?", (appliance,)).fetchone()
+    return _entry(row) if row else None
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    appliance, epoch, generation, digest, body, basis, note, author, at = row
+    version = Version(epoch, generation)
+    entry = Entry(appliance, version, digest, json.loads(body), json.loads(basis), note, author, at)
+    if digest_of(entry.body) != digest:
+        raise sqlite3.DatabaseError(f"generation {version} of {appliance} has another body than was committed")
+    return entry
+
+
+def _write(file: sqlite3.Connection, entry: Entry) -> None:
+    """One entry into desired, history and outbox."""
+    version = entry.version
+    texts = (canonical(entry.body).decode(), canonical(entry.basis).decode(), entry.note, entry.author, entry.at)
+    row = (entry.appliance, version.epoch, version.generation, entry.digest, *texts)
+    places = ", ".join("?" * len(row))
+    file.execute(f"INSERT OR REPLACE INTO desired ({_COLUMNS}) VALUES ({places})", row)
+    file.execute(f"INSERT INTO history ({_COLUMNS}) VALUES ({places})", row)
+    file.execute("INSERT OR REPLACE INTO outbox VALUES (?, ?, ?)", row[:3])

@@ -1,0 +1,8 @@
+"""What runs inside a guest: Linux's first process, with the standard library, `vafw.traffic` and the ground below it.
+
+channel     one JSON object a line, to and from the platform
+interfaces  the guest's network interfaces, named as the plan names its ports
+filter      a ruleset, enforced by the guest's own kernel on a bridge
+program     a packet appliance's program, between two ports
+desktop     the user's OS: the host's own network stack, a script, a screen
+"""

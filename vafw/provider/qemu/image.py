@@ -1,0 +1,129 @@
+"""A guest's image: the kernel, an initramfs put together for one VM's program, and the kernel's command line.
+
+    base.cpio          busybox, Python, nft, kernel modules     the same for every guest (`base.py`)
+    library            vafw.traffic and what lies below it      the same for every guest
+    the image's own    the program's folder, image.json
+
+What is measured is `manifest`: the digest of kernel and initramfs, and the command line. The very bytes that were
+measured are what a VM boots (`child.sealed`), whatever happens to the files they were read from.
+
+What runs is chosen by what the plan gives a VM: a ruleset is enforced by the guest's kernel, every other appliance is
+its program between two interfaces, and the user's OS is Linux itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import dnslib
+
+import vafw
+from vafw.errors import PlatformUnable
+from vafw.plan.plan import VmPlan, VmRole, canonical_json
+from vafw.provider.qemu.base import Base, compile_tree, images_folder
+from vafw.provider.qemu.cpio import Entry, archive, read_tree
+
+COMMAND_LINE: Final = "console=ttyS0 quiet loglevel=4 panic=-1 random.trust_cpu=on net.ifnames=0 audit=0"
+"""One for all: a panic ends the VM, and a VM that has ended is seen."""
+LIBRARY_PARTS: Final = (
+    "__init__.py",
+    "trace.py",
+    "traffic",
+    "provider/__init__.py",
+    "provider/qemu/__init__.py",
+    "provider/qemu/guest",
+)
+"""Parts of `vafw` that a guest has."""
+_APPLIANCES: Final = "vafw_appliances"
+
+
+@dataclass(frozen=True, slots=True)
+class GuestImage:
+    """One image, whole."""
+
+    name: str
+    kernel: bytes
+    initramfs: bytes
+    command_line: str = COMMAND_LINE
+
+    @property
+    def manifest(self) -> bytes:
+        """What is measured, as canonical JSON."""
+        return canonical_json(
+            {
+                "command-line": self.command_line,
+                "initramfs": hashlib.sha256(self.initramfs).hexdigest(),
+                "kernel": hashlib.sha256(self.kernel).hexdigest(),
+            }
+        )
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the manifest: what is extended, and what reference values accept."""
+        return hashlib.sha256(self.manifest).digest()
+
+
+def runs(vm: VmPlan) -> str:
+    """What the guest's first process becomes: ``desktop``, ``filter`` or ``program``."""
+    if vm.role is VmRole.USER_OS:
+        return "desktop"
+    return "filter" if "ruleset" in vm.config else "program"
+
+
+def build_image(vm: VmPlan, base: Base) -> GuestImage:
+    """The image of a VM, from the base and the folder that the plan names."""
+    description = {
+        "name": vm.image.name,
+        "runs": runs(vm),
+        "module": f"{_APPLIANCES}.{vm.image.folder.name}.{vm.image.program.removesuffix('.py')}",
+    }
+    own = {"vafw/image.json": Entry.file(canonical_json(dict(description)))}
+    sources = {f"{_APPLIANCES}/{vm.image.folder.name}/{each.name}": each for each in vm.image.folder.glob("*.py")}
+    parts = (base.initramfs, _compiled(_library()), _compiled(_read(sources)), archive(own))
+    return GuestImage(vm.image.name, base.kernel, b"".join(parts))
+
+
+def _library() -> dict[str, bytes]:
+    """The Python files that every guest has, by name below ``/vafw``."""
+    sources: dict[str, Path] = {}
+    for root, parts in ((Path(vafw.__file__).parent, LIBRARY_PARTS), (Path(dnslib.__file__).parent, ("",))):
+        for part in parts:
+            place = root / part
+            for path in sorted(place.rglob("*.py")) if place.is_dir() else (place,):
+                sources[path.relative_to(root.parent).as_posix()] = path
+    return _read({name: path for name, path in sources.items() if "/test" not in name})
+
+
+def _read(sources: Mapping[str, Path]) -> dict[str, bytes]:
+    try:
+        return {name: path.read_bytes() for name, path in sources.items()}
+    except OSError as error:
+        raise PlatformUnable(f"an image's file must be readable: {error.filename} ({error.strerror})") from error
+
+
+def _compiled(sources: Mapping[str, bytes]) -> bytes:
+    """Python files and their compiled modules as an archive; kept, as the same files always give the same bytes."""
+    key = hashlib.sha256(json.dumps({name: _hash(data) for name, data in sorted(sources.items())}).encode()).hexdigest()
+    kept = images_folder() / f"compiled-{key[:32]}.cpio"
+    if kept.exists():
+        return kept.read_bytes()
+    with tempfile.TemporaryDirectory(dir=images_folder(), prefix="compiling-") as name:
+        tree = Path(name) / "vafw"
+        for each, data in sources.items():
+            (tree / each).parent.mkdir(parents=True, exist_ok=True)
+            (tree / each).write_bytes(data)
+        compile_tree(images_folder() / "python", tree)
+        made = archive(read_tree(Path(name), [tree]))
+        (Path(name) / "made").write_bytes(made)
+        (Path(name) / "made").replace(kept)
+    return made
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,348 @@
+"""The QEMU platform as a provider: real virtual machines without root and without hardware of their own.
+
+    launch      SoftwareLaunch on an swtpm          launch.py, swtpm.py
+    start       one QEMU process a VM               argv.py, processes.py
+    carry       a wire with answers behind it       wire.py
+
+No device of this host is assigned: a VM's network card and display are QEMU's, part of the process that is the VM,
+which has the memory of no other VM to reach. That is how this platform keeps devices to their VM; no remapping unit
+does it, and `check_isolation` tries from the inside. A VM whose process ends is started again, with pauses that grow;
+meanwhile its links carry nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, final
+
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+
+from vafw.attest.evidence import Evidence
+from vafw.clock import Clock
+from vafw.errors import NoSuchObject, PlatformUnable
+from vafw.machine.capability import Capability
+from vafw.machine.inventory import DeviceClass
+from vafw.machine.lifecycle import VmPhase
+from vafw.machine.report import Health, IsolationCheck, LaunchStep, PlatformReport, VmReport
+from vafw.plan.plan import Plan, Port, VmRole
+from vafw.provider.qemu.accelerator import choose
+from vafw.provider.qemu.argv import ANSWERS, WIRE, Boot, Places, command_line, mac_of, wire_port
+from vafw.provider.qemu.base import load_base
+from vafw.provider.qemu.child import path_of, sealed
+from vafw.provider.qemu.counters import link_counters
+from vafw.provider.qemu.enrolment import enrolled_key
+from vafw.provider.qemu.image import GuestImage, build_image
+from vafw.provider.qemu.isolation import check_isolation
+from vafw.provider.qemu.keeper import Crew, Pacing
+from vafw.provider.qemu.launch import SoftwareLaunch
+from vafw.provider.qemu.processes import VirtualMachine
+from vafw.provider.qemu.swtpm import Swtpm
+from vafw.provider.qemu.tamper import ImageTamper
+from vafw.provider.qemu.uplink import Uplink
+from vafw.provider.qemu.wire import Answers, Wire
+from vafw.trace import EventKind, Trace, Value
+
+REPORT_EVERY_S: Final = 5.0
+"""How old what a guest said of itself may get."""
+SCRIPT_TIMEOUT_S: Final = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What there is from the launch on, until the platform is switched off."""
+
+    places: Places
+    wire: Wire
+
+
+def _new_folder(state: Path) -> Path:
+    """A folder for this run's sockets, with a path short enough for them; that of a run that was killed goes."""
+    note = state / "folder"
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if note.exists():
+        shutil.rmtree(note.read_text(encoding="utf-8"), ignore_errors=True)
+    made = tempfile.mkdtemp(prefix="vafw-", dir=os.environ.get("XDG_RUNTIME_DIR"))
+    note.write_text(made, encoding="utf-8")
+    return Path(made)
+
+
+@final
+class QemuProvider:
+    """The VMs of one plan."""
+
+    CAPABILITY: Final = (
+        Capability.DMA_REMAPPING
+        | Capability.INTERRUPT_REMAPPING
+        | Capability.MEASURED_LAUNCH
+        | Capability.DISPLAY_CAPTURE
+        | Capability.TAMPER
+        | Capability.WIRE_TAP
+    )
+    """A device reaches the memory, and interrupts the processors, of its own VM only: it is part of its process."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        state: Path,
+        answers: Answers,
+        clock: Clock,
+        trace: Trace,
+        script: Sequence[Value] = (),
+        tamper: ImageTamper | None = None,
+        uplink: Uplink = ANSWERS,
+    ) -> None:
+        """`state` keeps the TPM from run to run; `answers` is behind the wire, unless there is another `uplink`."""
+        self._plan = plan
+        self._state = state
+        self._clock = clock
+        self._trace = trace
+        self._script = list(script)
+        self._tamper = tamper
+        self._answers = answers
+        self._uplink = uplink
+        self._run: _Run | None = None
+        self._accelerator = ""
+        self._images: dict[str, GuestImage] = {}
+        self._descriptors: dict[str, tuple[int, int]] = {}
+        self._tpm: Swtpm | None = None
+        self._launch: SoftwareLaunch | None = None
+        self._crew = Crew()
+        self._machines: dict[str, VirtualMachine] = {}
+        self._phases = {vm.name: VmPhase.DEFINED for vm in plan.vms}
+        self._health: dict[str, Health] = {}
+        self._configs = {vm.name: dict(vm.config) for vm in plan.vms}
+        self._said: dict[str, Mapping[str, Value]] = {}
+
+    @property
+    def capability(self) -> Capability:
+        """What it can do."""
+        return self.CAPABILITY
+
+    @property
+    def attestation_key(self) -> EllipticCurvePublicKey:
+        """The public attestation key, as enrolled when this TPM was first used."""
+        return enrolled_key(self._state)
+
+    # -- launch and evidence ----------------------------------------------------------------------------------
+
+    async def launch(self) -> tuple[LaunchStep, ...]:
+        """Power the TPM on, measure everything, and keep the measured bytes for the VMs."""
+        places = Places(_new_folder(self._state))
+        wire = Wire(places.link_end(WIRE), places.link_end(wire_port(self._plan)), self._answers)
+        self._run = _Run(places, wire)
+        base = load_base()
+        built = {vm.image.name: build_image(vm, base) for vm in self._plan.vms}
+        if self._tamper is not None:
+            self._trace.record(EventKind.TAMPERED, self._tamper.text)
+            built = {name: self._tamper.altered(each) for name, each in built.items()}
+        self._images = built
+        self._tpm = Swtpm(self._state / "tpm")
+        self._trace.record(EventKind.PLATFORM_POWERED_ON, self._plan.machine.name)
+        self._launch = SoftwareLaunch(self._tpm)
+        steps = (*self._launch.begin(), *self._launch.measure_plan(self._plan, tuple(built.values())))
+        for step in steps:
+            self._trace.record(EventKind.LAUNCH_STEP, step.name, detail=step.detail)
+        return steps
+
+    async def evidence(self, nonce: bytes) -> Evidence:
+        """A quote over the launch's PCRs for `nonce`, with the log."""
+        if self._launch is None:
+            raise PlatformUnable("the platform must be launched to give evidence")
+        return self._launch.evidence(nonce)
+
+    def staged_plan_digest(self) -> bytes:
+        """SHA-256 of the plan as it would be carried out now."""
+        return self._plan.digest
+
+    async def power_off(self) -> None:
+        """End every process and let go of what the host lent; safe to call twice."""
+        await self._crew.dismiss_all()
+        for name in tuple(self._machines):
+            await self._end(name)
+        if self._run is not None:
+            self._run.wire.unplug()
+            shutil.rmtree(self._run.places.folder, ignore_errors=True)
+        for descriptor in (each for pair in self._descriptors.values() for each in pair):
+            os.close(descriptor)
+        self._descriptors.clear()
+        if self._tpm is not None:
+            self._tpm.close()
+
+    # -- VMs --------------------------------------------------------------------------------------------------
+
+    async def start(self, vm: str) -> Health:
+        """Start one VM and return what its own probe said."""
+        if vm == self._plan.path[1] and self._uplink == ANSWERS:
+            self._launched().wire.plug_in()
+        try:
+            health = await self._boot(vm)
+        except PlatformUnable as error:
+            health = Health(False, error.message)
+            self._failed(vm, error.message)
+        if health.healthy:
+            self._crew.add(f"{vm}.keeper", self._keep(vm))
+            if vm == self._plan.vms[-1].name:
+                self._crew.add("reports", self._keep_asking())
+        return health
+
+    async def stop(self, vm: str) -> None:
+        """Stop one VM: its process ends, and its links carry nothing."""
+        await self._crew.dismiss(f"{vm}.keeper")
+        await self._end(vm)
+        self._phases[vm] = VmPhase.STOPPED
+        self._links(vm, EventKind.LINK_DOWN)
+        self._trace.record(EventKind.VM_STOPPED, vm)
+
+    async def configure(self, vm: str, config: Mapping[str, Value]) -> Health:
+        """Apply a configuration to a running VM; where its guest refuses it, the old one stays in force."""
+        health = await self._machine(vm).configure(config, self._ports(vm))
+        if health.healthy:
+            self._configs[vm] = dict(config)
+            self._health[vm] = health
+        return health
+
+    async def check_isolation(self) -> tuple[IsolationCheck, ...]:
+        """Try, from inside the user's OS, to reach what must not be reachable."""
+        await self._ask_all()
+        user_os, wire = self._machine(self._plan.vms[-1].name), self._launched().wire
+        return await check_isolation(self._plan, user_os, wire if self._uplink == ANSWERS else None, self._clock)
+
+    async def carry(self) -> None:
+        """Let the user OS follow its script, where there is one; otherwise the machine is idle at once."""
+        if self._script:
+            await self._machine(self._plan.vms[-1].name).request("run", timeout_s=SCRIPT_TIMEOUT_S)
+        await self._ask_all()
+
+    def report(self) -> PlatformReport:
+        """What the platform says of itself: what guests said when they were last asked, the rest as it is now."""
+        return PlatformReport(
+            tuple(
+                VmReport(vm.name, self._phases[vm.name], self._health.get(vm.name), {}, self._report_of(vm.name))
+                for vm in self._plan.vms
+            ),
+            link_counters(self._plan, self._said),
+            hardware={
+                "accelerator": self._accelerator,
+                **{f"pid of {name}": each.pid for name, each in self._machines.items()},
+            },
+            wire=self._run.wire.counters() if self._run is not None and self._uplink == ANSWERS else None,
+        )
+
+    def display(self) -> bytes:
+        """The picture on the assigned display, as PNG."""
+        for vm in self._plan.vms:
+            if any(function.device_class is DeviceClass.DISPLAY for function in vm.functions):
+                return self._machine(vm.name).picture(self._launched().places.folder / "display.png")
+        raise NoSuchObject("a display must be assigned to a VM to be captured, and none is")
+
+    # -- machinery --------------------------------------------------------------------------------------------
+
+    def _launched(self) -> _Run:
+        if self._run is None:
+            raise PlatformUnable("the platform must be launched first")
+        return self._run
+
+    def _machine(self, vm: str) -> VirtualMachine:
+        if vm not in self._machines:
+            raise PlatformUnable(f"{vm} must run to be asked, and it does not")
+        return self._machines[vm]
+
+    async def _boot(self, name: str) -> Health:
+        """Start a process that boots the measured bytes, and configure its guest."""
+        plan = self._plan.vm(name)
+        image = self._images[plan.image.name]
+        if name not in self._descriptors:
+            self._descriptors[name] = (sealed("kernel", image.kernel), sealed("initramfs", image.initramfs))
+        kernel, initramfs = self._descriptors[name]
+        boot = Boot(path_of(kernel), path_of(initramfs), image.command_line)
+        places = self._launched().places
+        self._accelerator = self._accelerator or await choose(self._plan, boot, self._descriptors[name], places)
+        command = command_line(self._plan, plan, boot, places, accelerator=self._accelerator, uplink=self._uplink)
+        machine = self._machines[name] = VirtualMachine(name, command, self._descriptors[name], places)
+        self._phases[name] = VmPhase.STARTING
+        self._trace.record(EventKind.VM_STARTED, name, image=image.digest.hex())
+        await machine.start(lambda line: self._log(name, line))
+        self._phases[name] = VmPhase.RUNNING
+        health = self._health[name] = await machine.configure(self._config(name), self._ports(name))
+        if health.healthy:
+            self._phases[name] = VmPhase.HEALTHY
+            self._links(name, EventKind.LINK_UP)
+        return health
+
+    async def _keep(self, name: str) -> None:
+        """See the VM end, and start it again as often as the pacing lets it."""
+        pacing = Pacing()
+        while True:
+            began_s = self._clock.monotonic()
+            why = await self._machines[name].wait()
+            while True:
+                self._failed(name, why)
+                await self._end(name)
+                pause_s = pacing.after_end(self._clock.monotonic() - began_s)
+                if pause_s is None:
+                    reason = f"it ended {pacing.failures} times in a row and is not started again: {why}"
+                    self._health[name] = Health(False, reason)
+                    return
+                await self._clock.sleep(pause_s)
+                try:
+                    health = await self._boot(name)
+                except PlatformUnable as error:
+                    why = error.message
+                    continue
+                if health.healthy:
+                    self._trace.record(EventKind.VM_HEALTHY, name, reason=health.reason)
+                    break
+                why = health.reason
+
+    def _failed(self, name: str, why: str) -> None:
+        if self._phases[name] is VmPhase.HEALTHY:
+            self._links(name, EventKind.LINK_DOWN)
+        self._phases[name] = VmPhase.FAILED
+        self._health[name] = Health(False, why)
+        self._trace.record(EventKind.VM_FAILED, name, reason=why)
+
+    async def _end(self, name: str) -> None:
+        machine = self._machines.pop(name, None)
+        if machine is not None:
+            await machine.end()
+
+    async def _keep_asking(self) -> None:
+        while True:
+            await self._clock.sleep(REPORT_EVERY_S)
+            await self._ask_all()
+
+    async def _ask_all(self) -> None:
+        for name, machine in tuple(self._machines.items()):
+            if self._phases[name] is not VmPhase.HEALTHY:
+                continue
+            try:
+                self._said[name] = await machine.request("report")
+            except PlatformUnable:  # it is going down, and its keeper sees that
+                continue
+
+    def _config(self, name: str) -> dict[str, Value]:
+        config: dict[str, Value] = dict(self._configs[name])
+        if self._plan.vm(name).role is VmRole.USER_OS:
+            config |= {"name": self._plan.name, "script": self._script}
+        return config
+
+    def _ports(self, name: str) -> dict[str, str]:
+        return {port: mac_of(self._plan, Port(name, port)) for port in self._plan.vm(name).ports}
+
+    def _report_of(self, name: str) -> Mapping[str, Value]:
+        said = self._said.get(name, {}).get("report")
+        return said if isinstance(said, dict) else {}
+
+    def _links(self, name: str, kind: EventKind) -> None:
+        for link in self._plan.links:
+            if name in (link.outer.vm, link.inner.vm):
+                self._trace.record(kind, link.name, vm=name)
+
+    def _log(self, name: str, line: str) -> None:
+        self._trace.record(EventKind.GUEST_LOG, name, line=line)

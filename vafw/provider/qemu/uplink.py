@@ -1,0 +1,71 @@
+"""What the first appliance's outside port is plugged into, as a person chose it for one run.
+
+answers    a socket of this process, behind which a small internet answers; the default, and the same on every host
+user       QEMU's user network: connections become connections of this user's, without root
+tap:NAME   a tap interface of the host, made and given to this user by somebody who may (ip-tuntap(8))
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import ip_address, ip_interface
+from typing import Final
+
+from vafw.errors import UsageError
+from vafw.plan.plan import Plan
+from vafw.trace import Value
+
+_TAP: Final = "tap:"
+
+
+class UplinkKind(StrEnum):
+    """The ways."""
+
+    ANSWERS = "answers"
+    USER = "user"
+    TAP = "tap"
+
+
+@dataclass(frozen=True, slots=True)
+class Uplink:
+    """One run's uplink."""
+
+    kind: UplinkKind = UplinkKind.ANSWERS
+    tap: str = ""
+    """The interface, where it is one."""
+
+    @classmethod
+    def parse(cls, text: str | None) -> Uplink:
+        """What `--wire` says; UsageError where it is none of the ways."""
+        if text is None:
+            return cls()
+        if text == UplinkKind.USER:
+            return cls(UplinkKind.USER)
+        if text.startswith(_TAP) and text != _TAP and "," not in text:
+            return cls(UplinkKind.TAP, text.removeprefix(_TAP))
+        raise UsageError(f"--wire must be user or tap:NAME on the QEMU platform, not {text!r}")
+
+    def backend(self, plan: Plan) -> str:
+        """QEMU's network backend of that kind, with its options; nothing for `answers`, which is a link like others."""
+        if self.kind is UplinkKind.TAP:
+            return f"tap,ifname={self.tap},script=no,downscript=no"
+        if self.kind is UplinkKind.USER:
+            network, gateway = _user_network(plan)
+            return f"user,ipv4=on,ipv6=off,net={network},host={gateway}"
+        return ""
+
+
+def _user_network(plan: Plan) -> tuple[str, str]:
+    """The user OS's IPv4 network and its gateway there, in whose place QEMU answers."""
+    config = plan.vm(plan.path[-1]).config
+    addresses = [ip_interface(each) for each in _texts(config.get("addresses"))]
+    networks = [each.network for each in addresses if each.version == 4]
+    gateways = [each for each in map(ip_address, _texts(config.get("gateway"))) if each.version == 4]
+    if not networks or not gateways:
+        raise UsageError("the user OS must have an IPv4 address and a gateway for --wire user to stand in for it")
+    return str(networks[0]), str(gateways[0])
+
+
+def _texts(value: Value | None) -> list[str]:
+    return [str(each) for each in value] if isinstance(value, list) else []
