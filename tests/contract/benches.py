@@ -100,8 +100,11 @@ def qemu_is_missing() -> str:
             return f"{program} is not installed (Debian package {package})"
     try:
         from vafw.provider.qemu.base import build_base, load_base  # deferred, as above
+        from vafw.provider.qemu.provider import QemuProvider  # noqa: F401
     except ImportError as error:
         return f"{error.name} is not installed"
+    except PlatformUnable as error:
+        return error.message
     try:
         load_base()
     except PlatformUnable:

@@ -30,6 +30,7 @@ VERBS: Final = {
     "config": "read and change what the appliances of a running topology have",
     "attest": "attest a running topology anew, or a fresh launch",
     "measure": "compute the reference values of the components",
+    "tui": "look at, edit and run a topology in the terminal",
     "graph": "draw a topology: ascii, mermaid, dot or svg",
     "capture": "save the user's screen as PNG",
     "logs": "print the events of a run",

@@ -36,6 +36,7 @@ def test_an_altered_image_ends_in_exit_20_and_nothing_was_started(vafw: Vafw, me
 
 
 def test_a_host_that_was_never_measured_is_refused_and_told_how(vafw: Vafw, office: Path, tmp_path: Path) -> None:
+    require_qemu()
     folder = tmp_path / "office"
     shutil.copytree(office.parent, folder, ignore=shutil.ignore_patterns("*-qemu.yaml"))
     done = vafw("up", folder / "topology.yaml", "--platform", "qemu")
@@ -46,6 +47,7 @@ def test_a_host_that_was_never_measured_is_refused_and_told_how(vafw: Vafw, offi
 
 
 def test_what_feeds_only_the_model_is_refused(vafw: Vafw, office: Path, office_capture: Path) -> None:
+    require_qemu()
     done = vafw("up", office, "--platform", "qemu", "--pcap", office_capture)
     assert done.code == ExitCode.USAGE
     assert "the QEMU platform can be fed by --script and --wire only, not by --pcap" in done.err

@@ -20,22 +20,29 @@ from pathlib import Path
 from typing import Final, final
 
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey, EllipticCurvePublicNumbers
-from tpm2_pytss import ESAPI, ESYS_TR, PyTCTI, TSS2_Exception
-from tpm2_pytss.types import (
-    TPM2B_DATA,
-    TPM2B_PUBLIC,
-    TPM2B_SENSITIVE_CREATE,
-    TPML_DIGEST_VALUES,
-    TPML_PCR_SELECTION,
-    TPMT_HA,
-    TPMT_PUBLIC,
-    TPMU_HA,
-)
 
 from vafw.errors import PlatformUnable
 from vafw.provider.qemu.child import bound_to_this_process
 from vafw.tcg.public import attestation_key_area
 from vafw.tcg.selection import PcrSelection
+
+try:
+    from tpm2_pytss import ESAPI, ESYS_TR, PyTCTI, TSS2_Exception
+    from tpm2_pytss.types import (
+        TPM2B_DATA,
+        TPM2B_PUBLIC,
+        TPM2B_SENSITIVE_CREATE,
+        TPML_DIGEST_VALUES,
+        TPML_PCR_SELECTION,
+        TPMT_HA,
+        TPMT_PUBLIC,
+        TPMU_HA,
+    )
+except ImportError as missing:
+    raise PlatformUnable(
+        "the QEMU platform must be able to speak to a TPM, and tpm2-pytss is not installed",
+        hint="as root: apt-get install libtss2-dev pkg-config gcc; then: .venv/bin/pip install tpm2-pytss",
+    ) from missing
 
 os.environ.setdefault("TSS2_LOG", "all+none")  # the library would print what is raised here anyway
 
