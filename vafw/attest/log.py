@@ -21,7 +21,7 @@ from vafw.tcg.attest import QuoteAttest
 from vafw.tcg.eventlog import Event, LogHeader, decode_log_with_header
 from vafw.tcg.events import DETAILS_AND_AUTHORITIES, EventType
 from vafw.tcg.replay import replay
-from vafw.tcg.wire import FormatError
+from vafw.wire import FormatError
 
 MOST_BYTES: Final = 1 << 20
 """A log longer than this is refused unread; a launch writes some kilobytes."""

@@ -21,7 +21,7 @@ from vafw.tcg.algorithms import DIGEST_SIZES, SHA256, algorithm_name, computable
 from vafw.tcg.attest import ClockInfo, QuoteAttest
 from vafw.tcg.selection import LAUNCH_PCRS, PcrSelection
 from vafw.tcg.signature import decode_signature
-from vafw.tcg.wire import FormatError
+from vafw.wire import FormatError
 
 _ONES: Final = b"\xff" * 32
 _REQUIRED: Final = PcrSelection.of({SHA256: LAUNCH_PCRS})

@@ -6,7 +6,7 @@ from vafw.tcg.eventlog import Event, decode_log, encode_event, encode_header, en
 from vafw.tcg.events import EventType, event_name
 from vafw.tcg.replay import replay
 from vafw.tcg.selection import LAUNCH_PCRS, LAUNCH_SELECTION, PcrSelection
-from vafw.tcg.wire import FormatError
+from vafw.wire import FormatError
 
 __all__ = [
     "Event",

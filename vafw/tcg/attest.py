@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, final
 
 from vafw.tcg.selection import PcrSelection
-from vafw.tcg.wire import Reader
+from vafw.wire import Reader
 
 STRUCTURE: Final = "TPMS_ATTEST"
 TPM_GENERATED: Final = 0xFF544347

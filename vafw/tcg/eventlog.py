@@ -17,7 +17,7 @@ from typing import Final
 
 from vafw.tcg.algorithms import DIGEST_SIZES, SHA1, SHA256, algorithm_name
 from vafw.tcg.events import EventType, Replay, event_name, replay_of
-from vafw.tcg.wire import FormatError, Reader
+from vafw.wire import FormatError, Reader
 
 STRUCTURE: Final = "event log"
 PCR_COUNT: Final = 24

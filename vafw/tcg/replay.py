@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from vafw.tcg.algorithms import DIGEST_SIZES, computable, extended
 from vafw.tcg.eventlog import PCR_COUNT, STRUCTURE, Event
 from vafw.tcg.events import Replay, replay_of
-from vafw.tcg.wire import FormatError
+from vafw.wire import FormatError
 
 
 def replay(events: Iterable[Event]) -> dict[int, dict[int, bytes]]:

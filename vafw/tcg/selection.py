@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, final
 
 from vafw.tcg.algorithms import SHA1, SHA256, algorithm_name, digest
-from vafw.tcg.wire import Reader
+from vafw.wire import Reader
 
 _BITMAP_BYTES: Final = 3
 _MOST_BANKS: Final = 16

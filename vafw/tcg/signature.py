@@ -11,7 +11,7 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 from vafw.tcg.algorithms import SHA256
-from vafw.tcg.wire import Reader
+from vafw.wire import Reader
 
 STRUCTURE: Final = "TPMT_SIGNATURE"
 ECDSA: Final = 0x0018

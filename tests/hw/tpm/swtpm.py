@@ -14,7 +14,7 @@ import pytest
 
 from vafw.tcg.public import ENDORSEMENT_HIERARCHY, attestation_key_area
 from vafw.tcg.selection import PcrSelection
-from vafw.tcg.wire import Reader
+from vafw.wire import Reader
 
 needs_swtpm: Final = pytest.mark.skipif(
     shutil.which("swtpm") is None, reason="swtpm is not installed (Debian package swtpm)"
