@@ -60,6 +60,12 @@ class Device(DocumentModel):
     """Firmware holds a reserved memory region (RMRR) for it."""
     mac: MacAddress | None = None
     """Burnt-in MAC address, for a network function."""
+    behind: Name | None = None
+    """The port above it, by name; without it, it stands on the root complex's own bus."""
+    port: Literal["root-port", "upstream-port", "downstream-port", "pci-bridge"] | None = None
+    """What kind of port it is, for a bridge."""
+    acs: bool = False
+    """It has Access Control Services: what is below it cannot reach what is beside it."""
 
 
 class Machine(Head):

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import final
 
 from vafw.address import Bdf, Hpa
+from vafw.fabric import Acs, PortKind, iommu_groups
 from vafw.hw.memory import PhysicalMemory
 from vafw.hw.pci import Display, NetworkCard, PciFunction, RootComplex
+from vafw.hw.pci.acs import acs_capability
 from vafw.hw.pci.config import Identity
-from vafw.hw.pci.groups import TopologyNode, iommu_groups
 from vafw.hw.pci.plain_function import PlainFunction
+from vafw.hw.pci.port import Port
 from vafw.hw.vmx.processor import LogicalProcessor
 from vafw.hw.vtd import RemappingUnit, UnitCapability
 
@@ -49,7 +51,10 @@ class FunctionDescription:
     """Six bytes, for `network`."""
     upstream: Bdf | None = None
     """The port above it, or None on the root complex's own bus."""
-    acs: bool = False
+    acs: Acs = Acs.NONE
+    """The Access Control Services that it is capable of."""
+    port: PortKind | None = None
+    """Of a `bridge`: what kind of port it is."""
 
 
 @final
@@ -74,8 +79,8 @@ class Pc:
         self.processors = tuple(LogicalProcessor(self.memory, number) for number in range(processors))
         self.descriptions = tuple(functions)
         self._functions = {each.bdf: self._build(each) for each in functions}
-        for function in self._functions.values():
-            self.root_complex.attach(function)
+        for each in functions:
+            self.root_complex.attach(self._functions[each.bdf], each.upstream)
 
     def function(self, bdf: Bdf) -> PciFunction:
         """The function there; KeyError where there is none."""
@@ -92,8 +97,8 @@ class Pc:
         return tuple(each for each in self._functions.values() if isinstance(each, Display))
 
     def groups(self) -> dict[Bdf, int]:
-        """The IOMMU group of every function, from how they are plugged together."""
-        return dict(iommu_groups(TopologyNode(each.bdf, each.upstream, each.acs) for each in self.descriptions))
+        """The IOMMU group of every function, from how they are plugged together and what access control is on."""
+        return dict(iommu_groups(self.root_complex.fabric))
 
     def _build(self, described: FunctionDescription) -> PciFunction:
         if described.kind not in CLASS_CODES:
@@ -115,4 +120,13 @@ class Pc:
             return NetworkCard(described.bdf, self.root_complex, described.mac, identity)
         if described.kind == "display":
             return Display(described.bdf, self.root_complex, identity)
-        return PlainFunction(described.bdf, self.root_complex, identity)
+        if described.port is not None:
+            return Port(described.bdf, self.root_complex, described.port, self._buses(described), described.acs)
+        extended = [acs_capability(described.acs)] if described.acs else []
+        return PlainFunction(described.bdf, self.root_complex, identity, extended)
+
+    def _buses(self, port: FunctionDescription) -> range:
+        """The bus numbers below a port, as firmware hands them out: its secondary bus first."""
+        below = [each for each in self.descriptions if each.upstream == port.bdf]
+        buses = {each.bdf.bus for each in below}.union(*(self._buses(each) for each in below if each.port is not None))
+        return range(min(buses), max(buses) + 1) if buses else range(port.bdf.bus + 1, port.bdf.bus + 2)

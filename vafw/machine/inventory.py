@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from vafw.address import Bdf
+from vafw.fabric import PortKind
 
 
 class DeviceClass(StrEnum):
@@ -37,6 +38,12 @@ class PciFunction:
     """Firmware holds a reserved memory region (RMRR) for it."""
     mac: str | None = None
     """The burnt-in MAC address of a network function, as ``aa:bb:cc:dd:ee:ff``."""
+    behind: Bdf | None = None
+    """The port above it; None on the root complex's own bus."""
+    port: PortKind | None = None
+    """Of a bridge: which kind of port it is."""
+    acs: bool = False
+    """It has Access Control Services."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -340,6 +340,19 @@ CODES: Final = table(
             "Write the card's MAC address into the machine.",
             'nic: {address: "02:00.0", class: network, mac: "52:54:00:12:34:56", ...}',
         ),
+        Code(
+            "VAFW-M009",
+            "a device behind something that is no port",
+            "What stands between a device and the root complex decides which devices can reach each other past VT-d.",
+            "Name a device of class bridge that says which port it is, on a bus below the device's own.",
+            'switch: {address: "00:1c.0", class: bridge, port: root-port, acs: true, ...}',
+        ),
+        Code(
+            "VAFW-M010",
+            "functions of one device, or of one bus without isolation, in two groups",
+            "Devices behind a port without Access Control Services reach each other's memory past VT-d.",
+            "Give them one group number, or write acs: true on every port above them if the ports have it.",
+        ),
     )
 )
 """Every code of this layer."""

@@ -26,6 +26,7 @@ from vafw.plan.checks.place import span_at
 from vafw.plan.checks.settings import as_texts
 from vafw.plan.list_file import listed_names
 from vafw.plan.plan import FailureAction, ImagePlan, LaunchPlan, Plan, VmPlan, VmRole
+from vafw.plan.ports import PORTS
 from vafw.plan.roster import VmUse, by_name, roster, user_os
 from vafw.plan.rules import compile_rules
 from vafw.plan.wiring import wires
@@ -98,14 +99,14 @@ def inventory(machine: Machine) -> MachineInventory:
         memory_bytes=machine.memory,
         vcpus=machine.vcpus,
         vmm_memory_bytes=machine.vmm_memory,
-        functions=tuple(_function(name, device) for name, device in machine.devices.items()),
+        functions=tuple(_function(name, device, machine) for name, device in machine.devices.items()),
         iommu=Iommu(machine.iommu.dma_remapping, machine.iommu.interrupt_remapping, machine.iommu.address_width),
         txt=machine.txt,
         tpm=machine.tpm,
     )
 
 
-def _function(name: str, device: Device) -> PciFunction:
+def _function(name: str, device: Device, machine: Machine) -> PciFunction:
     return PciFunction(
         name=name,
         bdf=Bdf.parse(device.address),
@@ -116,6 +117,9 @@ def _function(name: str, device: Device) -> PciFunction:
         reset=device.reset,
         reserved_memory=device.reserved_memory,
         mac=device.mac,
+        behind=Bdf.parse(machine.devices[device.behind].address) if device.behind is not None else None,
+        port=PORTS[device.port] if device.port is not None else None,
+        acs=device.acs,
     )
 
 

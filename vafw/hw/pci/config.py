@@ -1,18 +1,22 @@
 """A PCI function's configuration space: what software finds out about the function, and the switches it sets there.
 
-256 bytes and a mask of the writable bits; what a switch does is the function's own affair (`vafw.hw.pci.function`).
-One BAR of 4 KiB, one MSI vector with a 64-bit address, and function-level reset through the PCI Express capability
-(PCI Local Bus Specification 3.0 and PCI Express Base Specification, "Configuration Space").
+4 KiB and a mask of the writable bits; what a switch does is the function's own affair (`vafw.hw.pci.function`).
+One BAR of 4 KiB, one MSI vector with a 64-bit address, function-level reset through the PCI Express capability, and
+whatever extended capabilities the function has, one behind the other from 100h (PCI Local Bus Specification 3.0 and
+PCI Express Base Specification, "Configuration Space").
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
 from vafw.register import Access, Field, Layout
 
-CONFIG_SIZE = 256
+CONFIG_SIZE = 4096
+EXTENDED = 0x100
+"""Where the first extended capability stands."""
 VENDOR_ID, DEVICE_ID, COMMAND, STATUS = 0x00, 0x02, 0x04, 0x06
 CLASS_CODE, HEADER_TYPE, BAR0, CAPABILITIES = 0x09, 0x0E, 0x10, 0x34
 MSI, EXPRESS = 0x50, 0x60
@@ -60,6 +64,23 @@ class Identity:
     class_code: int
     """Base class, sub-class and programming interface, 24 bits (PCI Code and ID Assignment Specification)."""
     multifunction: bool = False
+    header_type: int = 0
+    """0 of an endpoint, 1 of a bridge."""
+    express_type: int = 0
+    """Device/Port Type of the PCI Express Capabilities Register: 0 is an endpoint."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ExtendedCapability:
+    """An extended capability as it is after a reset."""
+
+    identifier: int
+    body: bytes
+    """What follows the 4 bytes of its header; a multiple of 4."""
+    writable: bytes
+    """As long as `body`: the bits that software may write."""
+    version: int = 1
 
 
 @final
@@ -73,8 +94,10 @@ class ConfigSpace:
     message: tuple[int, int] | None
     """Address and data of the MSI, or None while MSI is off."""
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, identity: Identity, extended: Sequence[ExtendedCapability] = ()) -> None:
         self._identity = identity
+        self._extended = tuple(extended)
+        self._places: dict[int, int] = {}
         self._bytes = bytearray(CONFIG_SIZE)
         self._writable = bytearray(CONFIG_SIZE)
         self._allow(COMMAND, 2, Command.mask_of(Access.RW))
@@ -83,7 +106,16 @@ class ConfigSpace:
         self._allow(MSI_ADDRESS, 4, 0xFFFF_FFFC)
         self._allow(MSI_UPPER_ADDRESS, 4, 0xFFFF_FFFF)
         self._allow(MSI_DATA, 2, 0xFFFF)
+        offset = EXTENDED
+        for each in self._extended:
+            self._places[each.identifier] = offset
+            self._writable[offset + 4 : offset + 4 + len(each.writable)] = each.writable
+            offset += 4 + len(each.body)
         self.reset()
+
+    def capability(self, identifier: int) -> int | None:
+        """Where an extended capability stands, or None where the function has none of that number."""
+        return self._places.get(identifier)
 
     def reset(self) -> None:
         """As after power-on: not decoding, not mastering, no message address."""
@@ -93,11 +125,18 @@ class ConfigSpace:
         self.place(DEVICE_ID, 2, identity.device_id)
         self.place(STATUS, 2, Status.pack(CAPABILITIES_LIST=1))
         self.place(CLASS_CODE, 3, identity.class_code)
-        self.place(HEADER_TYPE, 1, 0x80 if identity.multifunction else 0)
+        self.place(HEADER_TYPE, 1, identity.multifunction << 7 | identity.header_type)
         self.place(CAPABILITIES, 1, MSI)
         self.place(MSI, 4, _MSI_ID | EXPRESS << 8 | MsiControl.pack(ADDRESS_64=1) << 16)
-        self.place(EXPRESS, 4, _EXPRESS_ID | 2 << 16)
+        self.place(EXPRESS, 4, _EXPRESS_ID | 2 << 16 | identity.express_type << 20)
         self.place(DEVICE_CAPABILITIES, 4, FLR_CAPABLE)
+        for number, each in enumerate(self._extended, 1):
+            offset = self._places[each.identifier]
+            end = offset + 4 + len(each.body)
+            self.place(
+                offset, 4, each.identifier | each.version << 16 | (end if number < len(self._extended) else 0) << 20
+            )
+            self._bytes[offset + 4 : end] = each.body
         self._derive()
 
     def read(self, offset: int, size: int) -> int:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Protocol
 
 from vafw.address import Bdf, Iova
-from vafw.hw.pci.config import DEVICE_CONTROL, INITIATE_FLR, ConfigSpace, Identity
+from vafw.fabric.acs import Acs, in_force
+from vafw.hw.pci.acs import ACS_CAPABILITY, ACS_CONTROL
+from vafw.hw.pci.config import DEVICE_CONTROL, INITIATE_FLR, ConfigSpace, ExtendedCapability, Identity
 from vafw.hw.vtd import Completion, DmaFault
 
 
 class Upstream(Protocol):
     """What a function needs of the root complex above it."""
 
-    def dma_read(self, source: Bdf, iova: Iova, length: int) -> bytes | DmaFault:
-        """A memory read request."""
+    def dma_read(self, source: Bdf, iova: Iova, length: int, *, sender: Bdf | None = None) -> bytes | DmaFault:
+        """A memory read request under the requester id `source`; `sender` is who really sends it, if another."""
         ...
 
-    def dma_write(self, source: Bdf, iova: Iova, data: bytes) -> DmaFault | None:
+    def dma_write(self, source: Bdf, iova: Iova, data: bytes, *, sender: Bdf | None = None) -> DmaFault | None:
         """A memory write request."""
         ...
 
@@ -29,11 +32,21 @@ class Upstream(Protocol):
 class PciFunction(ABC):
     """A function of the modelled PC; its registers stand in the 4 KiB of BAR0."""
 
-    def __init__(self, bdf: Bdf, upstream: Upstream, identity: Identity) -> None:
+    def __init__(
+        self, bdf: Bdf, upstream: Upstream, identity: Identity, extended: Sequence[ExtendedCapability] = ()
+    ) -> None:
         """`upstream` is the root complex; the function must still be attached to it."""
         self.bdf = bdf
-        self.config = ConfigSpace(identity)
+        self.config = ConfigSpace(identity, extended)
         self._upstream = upstream
+
+    @property
+    def acs(self) -> Acs:
+        """The Access Control Services in force; none where it has no such capability."""
+        at = self.config.capability(ACS_CAPABILITY)
+        if at is None:
+            return Acs.NONE
+        return in_force(Acs(self.config.read(at + 4, 2)), Acs(self.config.read(at + ACS_CONTROL, 2)))
 
     def config_read(self, offset: int, size: int) -> int:
         """Software reads 1, 2 or 4 aligned bytes of configuration space."""

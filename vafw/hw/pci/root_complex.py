@@ -2,19 +2,22 @@
 
 Upstream every memory request goes through the remapping unit, page by page; a write to 0xFEEx_xxxx is an interrupt
 message and never memory. Downstream it decodes accesses of processors to the functions' BARs, and reaches their
-configuration spaces. Requests of one device to another's registers (peer to peer) are not routed: they end as an
-unsupported request, as do those to a range that the chipset keeps from all devices.
+configuration spaces. Requests of one device to another's registers (peer to peer) are not routed here: they end as an
+unsupported request, as do those to a range that the chipset keeps from all devices. What is turned round further down,
+by a switch or within a device, never comes this far (`vafw.fabric`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Protocol, final
 
 from vafw.address import PAGE_MASK, PAGE_SIZE, Bdf, Hpa, Iova
+from vafw.fabric import Fabric, Place
 from vafw.hw.memory import PhysicalMemory
 from vafw.hw.pci.config import BAR0, BAR_SIZE, COMMAND, Command
 from vafw.hw.pci.function import PciFunction
+from vafw.hw.pci.port import Port
 from vafw.hw.vtd import Completion, DmaFault, Interrupt, RemappingUnit
 from vafw.hw.vtd.bits import INTERRUPT_FIRST, INTERRUPT_LAST
 from vafw.hw.vtd.interrupt import compatibility_interrupt
@@ -46,6 +49,9 @@ class RootComplex:
         self._slots: list[PciFunction] = []
         self._bars: dict[Bdf, Hpa] = {}
         self._interrupts: list[Interrupt] = []
+        self._below: dict[Bdf, Bdf | None] = {}
+        self._fabric: Fabric | None = None
+        self._is_flat = True
         memory.map_window(BAR_REGION, BAR_REGION_SIZE, self)
 
     @property
@@ -53,8 +59,23 @@ class RootComplex:
         """Every function, in the order of attachment."""
         return tuple(self._slots)
 
-    def attach(self, device: PciFunction) -> Hpa:
-        """Plug a function in, give it a BAR and let it decode, as firmware does; returns the BAR's address."""
+    @property
+    def fabric(self) -> Fabric:
+        """How the functions are plugged together, with the access control that is in force now."""
+        if self._fabric is None:
+            self._fabric = Fabric(
+                Place(
+                    each.bdf,
+                    self._below[each.bdf],
+                    each.kind if isinstance(each, Port) else None,
+                    each.acs,
+                )
+                for each in self._slots
+            )
+        return self._fabric
+
+    def attach(self, device: PciFunction, below: Bdf | None = None) -> Hpa:
+        """Plug a function in below a port, give it a BAR and let it decode, as firmware does; returns where."""
         if device.bdf in self._functions:
             raise ValueError(f"function {device.bdf} must be attached once")
         bar = Hpa(BAR_REGION + len(self._slots) * BAR_SIZE)
@@ -63,6 +84,9 @@ class RootComplex:
         self._functions[device.bdf] = device
         self._slots.append(device)
         self._bars[device.bdf] = bar
+        self._below[device.bdf] = below
+        self._fabric = None
+        self._is_flat = self._is_flat and below is None and not _shares_a_device(device.bdf, self._slots[:-1])
         self.enable_decoding(device.bdf)
         return bar
 
@@ -84,14 +108,26 @@ class RootComplex:
         """Configuration write; lost where there is no function."""
         if function := self._functions.get(bdf):
             function.config_write(offset, size, value)
+            self._fabric = None
 
     def set_bus_master(self, bdf: Bdf, enabled: bool) -> None:
         """Let the function issue requests, or not."""
         command = self.config_read(bdf, COMMAND, 2) & ~Command.BUS_MASTER.mask
         self.config_write(bdf, COMMAND, 2, command | Command.pack(BUS_MASTER=int(enabled)))
 
-    def dma_read(self, source: Bdf, iova: Iova, length: int) -> bytes | DmaFault:
-        """A device reads memory; the first page that is blocked ends it."""
+    def dma_read(self, source: Bdf, iova: Iova, length: int, *, sender: Bdf | None = None) -> bytes | DmaFault:
+        """A device reads memory under the requester id `source`; the first page that is blocked ends it.
+
+        `sender` is the function that really sends it, where that is not the one whose id it uses.
+        """
+        if not self._is_flat:
+            route = self._route(source, sender or source, iova, write=False)
+            if isinstance(route, DmaFault):
+                return route
+            if isinstance(route, PciFunction):
+                data = (route.mmio_read(each % BAR_SIZE, 4) for each in range(iova, iova + length, 4))
+                return b"".join(each.to_bytes(4, "little") for each in data)[:length]
+            source = route
         if (iova & PAGE_MASK) + length <= PAGE_SIZE:
             return self._read_page(source, iova, length)
         parts = []
@@ -102,8 +138,17 @@ class RootComplex:
             parts.append(part)
         return b"".join(parts)
 
-    def dma_write(self, source: Bdf, iova: Iova, data: bytes) -> DmaFault | None:
+    def dma_write(self, source: Bdf, iova: Iova, data: bytes, *, sender: Bdf | None = None) -> DmaFault | None:
         """A device writes memory; pages before the first one that is blocked have been written."""
+        if not self._is_flat:
+            route = self._route(source, sender or source, iova, write=True)
+            if isinstance(route, DmaFault):
+                return route
+            if isinstance(route, PciFunction):
+                for at in range(0, len(data), 4):
+                    route.mmio_write((iova + at) % BAR_SIZE, 4, int.from_bytes(data[at : at + 4], "little"))
+                return None
+            source = route
         if (iova & PAGE_MASK) + len(data) <= PAGE_SIZE:
             return self._write_page(source, iova, data)
         for page, start, end in _pages(iova, len(data)):
@@ -140,6 +185,16 @@ class RootComplex:
         """A processor writes the region of BARs; lost where no function decodes."""
         if function := self._decoding(offset):
             function.mmio_write(offset % BAR_SIZE, size, value)
+
+    def _route(self, source: Bdf, sender: Bdf, iova: Iova, *, write: bool) -> Bdf | PciFunction | DmaFault:
+        """What becomes of a request on its way up: the requester id it arrives under, a peer it reaches, or its end."""
+        fabric = self.fabric
+        peer = self._decoding(iova - BAR_REGION) if BAR_REGION <= iova < BAR_REGION + BAR_REGION_SIZE else None
+        if peer is not None and peer.bdf in fabric.peers(sender):
+            return peer
+        if fabric.violates(sender, source) is not None:
+            return DmaFault(source, iova, write, Completion.ACS_VIOLATION)
+        return fabric.seen_as(sender) if source == sender else source
 
     def _decoding(self, offset: int) -> PciFunction | None:
         """The function whose BAR0 software placed there: usually the one that firmware placed there."""
@@ -193,3 +248,7 @@ def _pages(iova: Iova, length: int) -> Iterator[tuple[Iova, int, int]]:
         end = min(length, start + PAGE_SIZE - (iova + start & PAGE_MASK))
         yield Iova(iova + start), start, end
         start = end
+
+
+def _shares_a_device(bdf: Bdf, others: Iterable[PciFunction]) -> bool:
+    return any((each.bdf.bus, each.bdf.device) == (bdf.bus, bdf.device) for each in others)

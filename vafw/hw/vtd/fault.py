@@ -31,6 +31,8 @@ class Completion(IntEnum):
     """Neither memory nor a table answers for the address (PCI Express, "Completion Status")."""
     BUS_MASTER_OFF = 2
     """The function may not issue requests; this one never left it."""
+    ACS_VIOLATION = 3
+    """A port above the function refused it (PCI Express, "ACS Violation")."""
 
     @property
     def text(self) -> str:

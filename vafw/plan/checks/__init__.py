@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 from vafw.document.diagnostic import Diagnostic
 from vafw.document.load import DocumentSet
-from vafw.plan.checks import address, assignment, links, machine, names, path, proofs, rules, settings
+from vafw.plan.checks import address, assignment, links, machine, names, path, ports, proofs, rules, settings
 
 Check: TypeAlias = Callable[[DocumentSet], Iterable[Diagnostic]]
 
@@ -38,6 +38,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     assignment.policy_allows_the_owner,
     assignment.manifest_allows_the_class,
     assignment.the_first_appliance_has_the_nic,
+    ports.devices_stand_behind_ports,
+    ports.groups_follow_from_the_ports,
     machine.memory_suffices,
     machine.vcpus_suffice,
     machine.minimum_memory_is_given,

@@ -16,6 +16,7 @@ from typing import Final, final
 
 from vafw.address import Bdf, Hpa
 from vafw.errors import PlatformUnable
+from vafw.fabric import ISOLATING, Acs
 from vafw.hw.pc import REMAPPING_UNIT, FunctionDescription, Pc
 from vafw.hw.pci import NetworkCard
 from vafw.hw.txt.bios_acm import layout_for
@@ -24,6 +25,7 @@ from vafw.machine.report import LinkCounters
 from vafw.plan.plan import Plan, VmPlan
 from vafw.trace import Value
 from vafw.traffic.appliance import OUTSIDE
+from vafw.vmm.access_control import enable_access_control
 from vafw.vmm.frames import FrameAllocator
 from vafw.vmm.remapping import RemappingDriver
 from vafw.vmm.vm import Vector, VmState
@@ -60,7 +62,16 @@ def _description(function: PciFunction) -> FunctionDescription:
     mac = None
     if function.device_class is DeviceClass.NETWORK:
         mac = bytes.fromhex((function.mac or "52:54:00:00:00:01").replace(":", ""))
-    return FunctionDescription(function.bdf, function.device_class.value, function.vendor_id, function.device_id, mac)
+    return FunctionDescription(
+        function.bdf,
+        function.device_class.value,
+        function.vendor_id,
+        function.device_id,
+        mac,
+        upstream=function.behind,
+        acs=ISOLATING | Acs.TRANSLATION_BLOCKING if function.acs else Acs.NONE,
+        port=function.port,
+    )
 
 
 @final
@@ -74,6 +85,7 @@ class ModelMachine:
         frames = _guest_frames(pc)
         remapping = RemappingDriver(pc.memory, frames, REMAPPING_UNIT)
         remapping.enable()
+        enable_access_control(pc.root_complex)
         self.vmm = Vmm(pc.memory, pc.root_complex, pc.processors, frames, remapping)
         self._wire = self._card(plan.wire.bdf)
         self._user = self._card(USER_SIDE) if any(each.bdf == USER_SIDE for each in pc.descriptions) else None

@@ -25,7 +25,8 @@ from vafw.vmm.image import build_image, image_hash
 MODEL_KEY: Final = SigningKey(model_key.MODULUS, model_key.PRIVATE_EXPONENT)
 """Signs the model's SINIT; the modelled chipset holds its hash."""
 VMM_PARTS: Final = (
-    "__init__.py", "address.py", "errors.py", "register.py", "trace.py", "wire.py", "tcg", "hw", "vmm", "traffic",
+    "__init__.py", "address.py", "errors.py", "register.py", "trace.py", "wire.py",
+    "tcg", "fabric", "hw", "vmm", "traffic",
     "provider/__init__.py", "provider/model/__init__.py", "provider/model/guest.py",
     "provider/model/network_port.py", "provider/model/offers.py", "provider/model/ring_driver.py",
 )  # fmt: skip
