@@ -5,7 +5,7 @@ cd = cd "$(ROOT)" &&
 bin = "$(ROOT).venv/bin/"
 resolve = $(bin)uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header
 .DEFAULT_GOAL := help
-.PHONY: help up check test lint types layers unit tools format images measure captures bench lock clean venv venv-test
+.PHONY: help up check test lint types layers unit tools qemu tpm format images measure captures bench lock clean venv venv-test
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' "$(ROOT)Makefile" | sed -E 's/:.*## /\t/' | expand -t 12
@@ -16,7 +16,7 @@ up: venv ## bring policies/office-laptop up on the model platform and feed it th
 check: venv ## check every shipped topology
 	$(cd) for each in policies/*/topology.yaml; do $(bin)vafw check "$$each" || exit; done
 
-test: venv-test tools lint types layers unit ## everything that CI runs: ruff, mypy --strict, import-linter, pytest
+test: venv-test tools tpm lint types layers unit ## everything that CI runs: ruff, mypy --strict, import-linter, pytest
 
 lint: venv-test ## ruff: style and formatting
 	$(cd) $(bin)ruff check . && $(bin)ruff format --check .
@@ -31,7 +31,16 @@ unit: venv-test ## pytest
 	$(cd) $(bin)pytest -q
 
 tools: ## system packages whose programs the tests use as oracles (only as root, only where missing)
+	@"$(ROOT)scripts/qemu-tools"
 	@"$(ROOT)scripts/test-tools"
+
+qemu: venv ## what `vafw up --platform qemu` needs: Debian packages (as root), tpm2-pytss, guest images
+	@"$(ROOT)scripts/qemu-tools"
+	@"$(ROOT)scripts/tpm"
+	$(cd) images/build
+
+tpm: venv-test tools
+	@"$(ROOT)scripts/tpm"
 
 format: venv-test ## let ruff mend what it can
 	$(cd) $(bin)ruff check --fix . ; $(bin)ruff format .
@@ -52,6 +61,7 @@ lock: venv-test ## resolve the dependencies anew, with hashes
 	$(cd) $(bin)pip install --quiet uv
 	$(cd) $(resolve) pyproject.toml -o requirements.lock
 	$(cd) $(resolve) pyproject.toml --group test -o requirements-test.lock
+	$(cd) $(resolve) pyproject.toml --extra tpm -o requirements-tpm.lock
 	$(cd) $(resolve) --group pyproject.toml:build -o requirements-build.lock
 
 clean: ## remove the virtual environment and every cache

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, Vafw
+from tests.contract.benches import require_qemu
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SHELL = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines() if line]
-VAFW = [line for line in SHELL if line.startswith("vafw ")]
+VAFW = [line for line in SHELL if line.startswith("vafw ") and "--platform qemu" not in line]
+ON_QEMU = [line for line in SHELL if line.startswith("vafw ") and "--platform qemu" in line]
 MAKE = [line for line in SHELL if line.startswith("make ")]
 EXPECTED_CODE = re.compile(r"# exit code (\d+)")
 
@@ -26,13 +28,22 @@ def block_after(comment: str) -> str:
 
 
 def test_every_command_of_the_readme_is_known() -> None:
-    assert sorted(VAFW + MAKE) == sorted(SHELL)
+    assert sorted(VAFW + ON_QEMU + MAKE) == sorted(SHELL)
 
 
 def test_every_vafw_command_of_the_readme_does_what_it_says(vafw: Vafw, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     codes = {line: vafw(*shlex.split(line, comments=True)[1:]).code for line in VAFW}
     assert codes == {line: int((EXPECTED_CODE.findall(line) or ["0"])[0]) for line in VAFW}
+
+
+def test_every_command_of_the_readme_for_real_vms_does_what_it_says(
+    vafw: Vafw, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    require_qemu()
+    shutil.copytree(ROOT / "policies", tmp_path / "policies")
+    monkeypatch.chdir(tmp_path)
+    assert [(line, vafw(*shlex.split(line)[1:]).code) for line in ON_QEMU] == [(line, 0) for line in ON_QEMU]
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")

@@ -16,7 +16,7 @@ from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6ND_NA, IPv6
 from scapy.layers.l2 import ARP, Ether
 
 from vafw.provider.model import image
-from vafw.provider.model.peer import PAGE, PEER_MAC, Peer, Site
+from vafw.provider.peer import PAGE, PEER_MAC, Peer, Site
 from vafw.trace import Value
 from vafw.traffic import build
 from vafw.traffic.appliance import Outcome

@@ -22,10 +22,11 @@ from vafw.plan.compile import compile_plan
 from vafw.plan.plan import Plan
 from vafw.provider.model import image as model_image
 from vafw.provider.model import measure as model_measure
-from vafw.provider.model.peer import Peer
 from vafw.provider.model.provider import ModelProvider
 from vafw.provider.model.tamper import TamperPlan
 from vafw.provider.model.traffic import Feed, Traffic
+from vafw.provider.peer import Peer
+from vafw.provider.qemu.base import build_base, load_base
 from vafw.supervisor.platform import Appraiser, Platform
 from vafw.trace import Trace, Value
 
@@ -93,18 +94,10 @@ BENCHES: Final = {"model": model_bench, "qemu": qemu_bench}
 
 
 @functools.cache
-def qemu_is_missing() -> str:
-    """Why the QEMU platform cannot run here; empty where it can. Builds the guests' base where it was not built yet."""
-    for program, package in (("qemu-system-x86_64", "qemu-system-x86"), ("swtpm", "swtpm")):
-        if shutil.which(program) is None:
-            return f"{program} is not installed (Debian package {package})"
-    try:
-        from vafw.provider.qemu.base import build_base, load_base  # deferred, as above
-        from vafw.provider.qemu.provider import QemuProvider  # noqa: F401
-    except ImportError as error:
-        return f"{error.name} is not installed"
-    except PlatformUnable as error:
-        return error.message
+def guests_are_missing() -> str:
+    """Why no guest can be booted here; empty where one can. Builds the guests' base where it was not built yet."""
+    if shutil.which("qemu-system-x86_64") is None:
+        return "qemu-system-x86_64 is not installed (Debian package qemu-system-x86)"
     try:
         load_base()
     except PlatformUnable:
@@ -113,6 +106,24 @@ def qemu_is_missing() -> str:
         except PlatformUnable as error:
             return f"the guests' base cannot be built: {error.message}"
     return ""
+
+
+@functools.cache
+def qemu_is_missing() -> str:
+    """Why the QEMU platform cannot run here; empty where it can."""
+    if shutil.which("swtpm") is None:
+        return "swtpm is not installed (Debian package swtpm)"
+    try:
+        import vafw.provider.qemu.provider  # noqa: F401  # deferred: refuses to be imported without tpm2-pytss
+    except PlatformUnable as error:
+        return error.message
+    return guests_are_missing()
+
+
+def require_guests() -> None:
+    """Skip the test where no guest can be booted."""
+    if reason := guests_are_missing():
+        pytest.skip(reason)
 
 
 def require_qemu() -> None:

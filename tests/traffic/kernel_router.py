@@ -23,7 +23,8 @@ from vafw.traffic.appliance import INSIDE, OUTSIDE, opposite
 from vafw.traffic.frame import IPV4
 from vafw.traffic.rule import UDP
 
-ROUTER, ENDS = "vafw-router", "vafw-ends"
+ROUTER, ENDS = (f"vafw-{each}-{os.getpid()}" for each in ("router", "ends"))
+"""Names of this process's own: two runs at a time do not meet."""
 MARKER_PORT = 40404
 MARKERS = {INSIDE: (0x0A0100FA, 0xCB0071FA), OUTSIDE: (0xCB0071FB, 0x0A0100FB)}
 OUTGOING = 4
@@ -49,8 +50,9 @@ def missing() -> str:
     absent = [tool for tool in ("ip", "nft", "sysctl") if shutil.which(tool) is None]
     if absent:
         return f"a kernel router needs {absent[0]}"
-    probe = subprocess.run(["ip", "netns", "add", "vafw-probe"], check=False, capture_output=True)
-    subprocess.run(["ip", "netns", "del", "vafw-probe"], check=False, capture_output=True)
+    probed = f"vafw-probe-{os.getpid()}"
+    probe = subprocess.run(["ip", "netns", "add", probed], check=False, capture_output=True)
+    subprocess.run(["ip", "netns", "del", probed], check=False, capture_output=True)
     return "" if probe.returncode == 0 else "network namespaces cannot be had here"
 
 

@@ -108,7 +108,7 @@ def differences(router: KernelRouter, engine: Engine, traffic: Iterable[tuple[st
         compared += 1
         if isinstance(packet, Frame) and packet.is_fragment:
             key = (packet.source, packet.destination, packet.fragment_id, packet.protocol)
-            came = any(_same_datagram(each, packet) for each in seen)
+            came = any(same_datagram(each, packet) for each in seen)
             datagrams.setdefault(key, Datagram()).note(packet, passes, came)
             continue
         kernel_passes = any(is_forwarded(each, frame[14:]) for each in seen)
@@ -118,7 +118,7 @@ def differences(router: KernelRouter, engine: Engine, traffic: Iterable[tuple[st
     return compared, found
 
 
-def _same_datagram(data: bytes, packet: Frame) -> bool:
+def same_datagram(data: bytes, packet: Frame) -> bool:
     kind = b"\x08\x00" if packet.version == 4 else b"\x86\xdd"
     other = parse(bytes(12) + kind + data)
     if not isinstance(other, Frame):

@@ -18,7 +18,7 @@ from vafw.document.reference_values import ReferenceValuesDocument
 from vafw.errors import NoSuchObject
 from vafw.plan.compile import compile_plan, reference_values
 from vafw.plan.plan import Plan
-from vafw.provider.model.peer import Peer
+from vafw.provider.peer import Peer
 from vafw.provider.qemu.launch import Measurements
 from vafw.provider.qemu.measure import measure_installed
 from vafw.provider.qemu.provider import QemuProvider

@@ -9,7 +9,8 @@ filter between two ports of a bridge: the chain hangs at prerouting, as the kern
 and lets neighbours find each other.
 
 The kernel does by itself what the engine has its own words for: it drops malformed packets on input, reassembles
-fragments before its tracker sees them, and answers ARP and neighbour discovery instead of passing it on.
+fragments before its tracker sees them, and answers ARP and neighbour discovery instead of passing it on. A bridge
+passes no frame with two VLAN tags, and takes one with a tag for the connection of the same packets without.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Final, Literal, TypeAlias
 from vafw.traffic.address_set import MAX_V4, MAX_V6, Ranges
 from vafw.traffic.appliance import INSIDE, OUTSIDE, opposite
 from vafw.traffic.first_match import addresses_on, service_ranges
-from vafw.traffic.reason import DEFAULT, ESTABLISHED, INVALID, NEIGHBOUR, RELATED, SPOOFED
+from vafw.traffic.reason import DEFAULT, ESTABLISHED, INVALID, MALFORMED, NEIGHBOUR, RELATED, SPOOFED
 from vafw.traffic.rule import ICMP, ICMPV6, PROTOCOL_NAMES, TCP, UDP, Action, Rule, Ruleset, suits
 
 _EVERYTHING: Final[dict[int, Ranges]] = {4: ((0, MAX_V4),), 6: ((0, MAX_V6),)}
@@ -36,10 +37,21 @@ _SELECTOR: Final = {TCP: "tcp dport", UDP: "udp dport", ICMP: "icmp type", ICMPV
 _NEIGHBOURS: Final[dict[Family, tuple[str, ...]]] = {
     "inet": (),
     "bridge": (
-        f'ether type arp counter accept comment "{NEIGHBOUR}"',
+        f'arp htype 1 arp ptype ip arp hlen 6 arp plen 4 counter accept comment "{NEIGHBOUR}"',
         f'ip6 hoplimit 255 icmpv6 type 133-136 counter accept comment "{NEIGHBOUR}"',
     ),
 }
+_MALFORMED: Final[dict[Family, tuple[str, ...]]] = {
+    "inet": (),
+    "bridge": (
+        "ip saddr { 127.0.0.0/8, 224.0.0.0/4, 255.255.255.255 }",
+        "ip daddr 127.0.0.0/8",
+        "ip6 saddr { ::1, ff00::/8 }",
+        "ip6 daddr ::1",
+    ),
+}
+"""Addresses that no packet on a network may carry (RFC 1122, 3.2.1.3; RFC 4291, 2.5.3): a router knows, a bridge does
+not ask."""
 
 
 def nftables_text(ruleset: Ruleset, *, inside: str, outside: str, table: str = "vafw", family: Family = "inet") -> str:
@@ -47,6 +59,8 @@ def nftables_text(ruleset: Ruleset, *, inside: str, outside: str, table: str = "
     interfaces = {INSIDE: inside, OUTSIDE: outside}
     lines = [f"table {family} {table}", f"delete table {family} {table}", "", f"table {family} {table} {{"]
     lines += [f"\tcounter {_counter(rule.name)} {{ }}" for rule in _by_name(ruleset)]
+    if _MALFORMED[family]:
+        lines += ["", *_malformed_chain(family)]
     if ruleset.inside is not None:
         lines += ["", *_spoofed_chain(ruleset, inside, family)]
     lines += [
@@ -71,6 +85,15 @@ def _by_name(ruleset: Ruleset) -> Iterator[Rule]:
 
 def _counter(name: str) -> str:
     return f"rule-{name}"
+
+
+def _malformed_chain(family: Family) -> Iterator[str]:
+    """Before the tracker, as the next."""
+    yield "\tchain malformed {"
+    yield f"\t\ttype filter hook {_SPOOFED_HOOKS[family]}; policy accept;"
+    for each in _MALFORMED[family]:
+        yield f'\t\t{each} counter drop comment "{MALFORMED}"'
+    yield "\t}"
 
 
 def _spoofed_chain(ruleset: Ruleset, inside: str, family: Family) -> Iterator[str]:

@@ -19,10 +19,10 @@ from vafw.clock import Clock
 from vafw.errors import PlatformUnable
 from vafw.plan.plan import Plan
 from vafw.provider.model.machine import Emitted, ModelMachine
-from vafw.provider.model.peer import Peer
 from vafw.provider.model.tap import Tap
 from vafw.provider.model.traffic import Feed, Traffic
 from vafw.provider.model.wire import CaptureReplay, ResultsWriter, Side
+from vafw.provider.peer import Peer
 from vafw.trace import Value
 
 _YIELD_EVERY: Final = 32

@@ -41,7 +41,7 @@ try:
 except ImportError as missing:
     raise PlatformUnable(
         "the QEMU platform must be able to speak to a TPM, and tpm2-pytss is not installed",
-        hint="as root: apt-get install libtss2-dev pkg-config gcc; then: .venv/bin/pip install tpm2-pytss",
+        hint="`make qemu` builds it; it needs Debian's libtss2-dev, pkg-config and gcc, and as root installs them",
     ) from missing
 
 os.environ.setdefault("TSS2_LOG", "all+none")  # the library would print what is raised here anyway

@@ -1,7 +1,7 @@
 """The wire of the first appliance: a datagram socket, and behind it whatever answers frames.
 
 The far end is handed in as a function from a frame to the frames that answer it; the small internet of the model
-(`vafw.provider.model.peer`) is one. Nothing of the host's own network is behind it.
+(`vafw.provider.peer`) is one. Nothing of the host's own network is behind it.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from scapy.layers.inet6 import ICMPv6ND_NA, IPv6
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Packet
 
-from vafw.provider.model.peer import PAGE, PEER_MAC, Peer, Site
+from vafw.provider.peer import PAGE, PEER_MAC, Peer, Site
 from vafw.traffic import build
 
 USER_MAC = bytes.fromhex("525400aa0001")

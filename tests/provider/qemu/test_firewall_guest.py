@@ -1,0 +1,75 @@
+"""The firewall guest's kernel as oracle: the same frames through nftables on its bridge and through the engine."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from tests.contract.benches import require_guests
+from tests.provider.qemu.guest_bridge import GuestBridge, guest_bridge
+from tests.traffic.random_traffic import random_traffic
+from tests.traffic.test_against_nftables import CAPTURES, OFFICE, RULES, USER_MAC, Datagram, same_datagram
+from vafw.machine.report import Health
+from vafw.traffic.appliance import INSIDE, OUTSIDE
+from vafw.traffic.engine import Engine
+from vafw.traffic.frame import Frame
+from vafw.traffic.pcap import read_capture
+from vafw.traffic.rule import Action
+
+LONGEST = 1514
+"""A bridge between two links of 1500 bytes passes no more; captures have what a card put together of several."""
+TAGS = (b"\x81\x00", b"\x88\xa8")
+
+
+def comparable(frame: bytes) -> bool:
+    """Not tagged: the kernel takes a tag off before it looks, as the header of `nftables.py` says."""
+    return len(frame) <= LONGEST and frame[12:14] not in TAGS
+
+
+@pytest.fixture(scope="module")
+def guest() -> Iterator[GuestBridge]:
+    require_guests()
+    with tempfile.TemporaryDirectory(prefix="vafw-") as name, guest_bridge(Path(name)) as made:
+        yield made
+
+
+def differences(guest: GuestBridge, engine: Engine, traffic: Iterable[tuple[str, bytes]]) -> tuple[int, list[str]]:
+    """How many frames were compared, and a line about each on which kernel and engine disagree."""
+    compared, found = 0, []
+    traffic = [(side, frame) for side, frame in traffic if comparable(frame)]
+    datagrams: dict[tuple[int, ...], Datagram] = {}
+    for number, (side, frame) in enumerate(traffic):
+        decision = engine.decide(frame, side, monotonic())
+        packet, passes = decision.packet, decision.action is Action.ACCEPT
+        seen = guest.feed(side, frame)
+        compared += 1
+        if isinstance(packet, Frame) and packet.is_fragment:
+            key = (packet.source, packet.destination, packet.fragment_id, packet.protocol)
+            datagrams.setdefault(key, Datagram()).note(
+                packet, passes, any(same_datagram(each[14:], packet) for each in seen)
+            )
+        elif passes != any(frame.startswith(each) for each in seen):
+            found.append(f"{number}: kernel {not passes}, engine {decision} from {side}: {frame.hex()}")
+    found += [f"datagram {key}: {each}" for key, each in datagrams.items() if each.differs]
+    return compared, found
+
+
+def test_random_traffic_is_decided_as_the_guests_kernel_decides_it(guest: GuestBridge) -> None:
+    rules = len(RULES.rules)
+    assert guest.configure(RULES) == Health(True, f"nftables holds {rules} rules, policy drop, and the bridge is up")
+    compared, found = differences(guest, Engine(RULES), random_traffic(1, conversations=60, packets=1500))
+    assert found == []
+    assert compared >= 1000
+
+
+@pytest.mark.parametrize("capture", [each for each in CAPTURES if each.exists()], ids=lambda each: str(each.name))
+def test_captured_traffic_is_decided_as_the_guests_kernel_decides_it(guest: GuestBridge, capture: Path) -> None:
+    traffic = [(INSIDE if each.data[6:12] == USER_MAC else OUTSIDE, each.data) for each in read_capture(capture)]
+    assert guest.configure(OFFICE).healthy
+    compared, found = differences(guest, Engine(OFFICE), traffic)
+    assert found == []
+    assert compared > len(traffic) * 0.9
