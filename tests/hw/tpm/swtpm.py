@@ -42,11 +42,11 @@ class Swtpm:
     def startup(self, kind: int = 0) -> int:
         """TPM2_Startup at locality 0; 0 CLEAR, 1 STATE."""
         self._platform(_LOCALITY, bytes(1))
-        return self._command(_NO_SESSIONS, 0x144, kind.to_bytes(2, "big"))[0]
+        return self.command(_NO_SESSIONS, 0x144, kind.to_bytes(2, "big"))[0]
 
     def shutdown(self, kind: int = 0) -> int:
         """TPM2_Shutdown."""
-        return self._command(_NO_SESSIONS, 0x145, kind.to_bytes(2, "big"))[0]
+        return self.command(_NO_SESSIONS, 0x145, kind.to_bytes(2, "big"))[0]
 
     def hash_sequence(self, data: bytes) -> None:
         """_TPM_Hash_Start, Data, End."""
@@ -68,22 +68,22 @@ class Swtpm:
         self._platform(_LOCALITY, bytes((locality,)))
         values = b"".join(algorithm.to_bytes(2, "big") + value for algorithm, value in digests.items())
         body = pcr.to_bytes(4, "big") + _PASSWORD + len(digests).to_bytes(4, "big") + values
-        return self._command(_SESSIONS, 0x182, body)[0]
+        return self.command(_SESSIONS, 0x182, body)[0]
 
     def reset(self, pcr: int, locality: int) -> int:
         """TPM2_PCR_Reset; the response code."""
         self._platform(_LOCALITY, bytes((locality,)))
-        return self._command(_SESSIONS, 0x13D, pcr.to_bytes(4, "big") + _PASSWORD)[0]
+        return self.command(_SESSIONS, 0x13D, pcr.to_bytes(4, "big") + _PASSWORD)[0]
 
     def read(self, pcr: int, algorithm: int) -> bytes:
         """TPM2_PCR_Read of one register."""
-        code, reply = self._command(_NO_SESSIONS, 0x17E, PcrSelection.of({algorithm: (pcr,)}).encode())
+        code, reply = self.command(_NO_SESSIONS, 0x17E, PcrSelection.of({algorithm: (pcr,)}).encode())
         assert code == 0
         return reply[4 + 10 + 4 + 2 :]  # update counter, selection, number of digests, size of the digest
 
     def clock(self) -> tuple[int, int]:
         """Reset count and restart count of TPM2_ReadClock."""
-        code, reply = self._command(_NO_SESSIONS, 0x181, b"")
+        code, reply = self.command(_NO_SESSIONS, 0x181, b"")
         assert code == 0
         return int.from_bytes(reply[16:20], "big"), int.from_bytes(reply[20:24], "big")
 
@@ -91,7 +91,7 @@ class Swtpm:
         """TPM2_CreatePrimary under the endorsement hierarchy: handle, public area, name."""
         template = attestation_key_area(0, 0)
         body = ENDORSEMENT_HIERARCHY.to_bytes(4, "big") + _PASSWORD + bytes((0, 4, 0, 0, 0, 0)) + _sized(template)
-        code, reply = self._command(_SESSIONS, 0x131, body + bytes(2) + bytes(4))
+        code, reply = self.command(_SESSIONS, 0x131, body + bytes(2) + bytes(4))
         assert code == 0
         reader = Reader(reply, "TPM2_CreatePrimary", "big")
         handle = reader.u32("handle")
@@ -106,13 +106,22 @@ class Swtpm:
     def quote(self, key: int, nonce: bytes, selection: PcrSelection) -> tuple[bytes, bytes]:
         """TPM2_Quote: TPMS_ATTEST and TPMT_SIGNATURE."""
         body = key.to_bytes(4, "big") + _PASSWORD + _sized(nonce) + b"\x00\x10" + selection.encode()
-        code, reply = self._command(_SESSIONS, 0x158, body)
+        code, reply = self.command(_SESSIONS, 0x158, body)
         assert code == 0
         size = int.from_bytes(reply[:4], "big")
         reader = Reader(reply[: 4 + size], "TPM2_Quote", "big", offset=4)
         return reader.sized("quote", at_most=1024), reader.take(reader.remaining, "signature")
 
-    def _command(self, tag: int, code: int, body: bytes) -> tuple[int, bytes]:
+    def update_counter(self) -> int:
+        """pcrUpdateCounter of TPM2_PCR_Read."""
+        return int.from_bytes(self.command(_NO_SESSIONS, 0x17E, PcrSelection.of({0x0B: (0,)}).encode())[1][:4], "big")
+
+    def at_locality(self, locality: int) -> None:
+        """Let commands come at this locality from now on."""
+        self._platform(_LOCALITY, bytes((locality,)))
+
+    def command(self, tag: int, code: int, body: bytes) -> tuple[int, bytes]:
+        """Any command: response code, and what follows it."""
         size = (10 + len(body)).to_bytes(4, "big")
         return self._send(tag.to_bytes(2, "big") + size + code.to_bytes(4, "big") + body)
 

@@ -30,6 +30,10 @@ class Rig:
     files: LaunchFiles
     loaded: LoadedMemory
 
+    def load(self) -> None:
+        """What the loader does, once more."""
+        self.loaded = place(self.platform, self.files)
+
     def launch(self, edx: int = 0) -> LaunchOutcome:
         return senter(self.platform, self.loaded.sinit.base, self.loaded.sinit.size, edx)
 

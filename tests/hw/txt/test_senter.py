@@ -48,7 +48,7 @@ def test_a_launch_leaves_the_chipset_locked_and_open_for_the_mle(rig: Rig) -> No
     ]
 
 
-@given(edx=st.integers(0, (1 << 32) - 1))
+@given(edx=st.integers(0, 0x7F))
 def test_the_hash_sequence_takes_the_signed_coverage_and_edx(make_rig: RigMaker, edx: int) -> None:
     rig = make_rig()
     outcome = rig.launch(edx)
@@ -67,19 +67,25 @@ def test_another_edx_gives_another_pcr_17(make_rig: RigMaker) -> None:
 
 
 @pytest.mark.parametrize(
-    ("attribute", "reason"),
+    ("attribute", "value", "fault"),
     [
-        ("smx_enabled", "CR4.SMXE must be set"),
-        ("protected_mode", "the processor must be in protected mode"),
-        ("caching", "CR0.CD and CR0.NW must be clear"),
-        ("numeric_error", "CR0.NE must be set"),
-        ("senter_enabled", "IA32_FEATURE_CONTROL must be locked with SENTER enabled"),
+        ("smx_enabled", False, "#UD: CR4.SMXE must be set"),
+        ("vmx_operation", True, "#GP(0): the processor must not be in VMX operation"),
+        ("protected_mode", False, "#GP(0): the processor must be in protected mode"),
+        ("privilege_level", 3, "#GP(0): the privilege level must be 0, not 3"),
+        ("caching", False, "#GP(0): CR0.CD and CR0.NW must be clear"),
+        ("numeric_error", False, "#GP(0): CR0.NE must be set"),
+        ("number", 1, "#GP(0): IA32_APIC_BASE.BSP must be set"),
+        ("senter_enabled", False, "#GP(0): IA32_FEATURE_CONTROL must be locked with SENTER enabled"),
+        ("machine_check", True, "#GP(0): no bank may hold an uncorrected machine check"),
     ],
 )
-def test_a_missing_precondition_faults_and_changes_nothing_refused(rig: Rig, attribute: str, reason: str) -> None:
-    setattr(rig.platform.ilp, attribute, False)
+def test_a_missing_precondition_faults_and_changes_nothing_refused(
+    rig: Rig, attribute: str, value: object, fault: str
+) -> None:
+    setattr(rig.platform.ilp, attribute, value)
     status = rig.platform.chipset.status
-    assert error_of(rig) == TxtError("processor", f"GETSEC[SENTER] faults: {reason}", 0)
+    assert error_of(rig) == TxtError("processor", f"GETSEC[SENTER] raises {fault}", 0)
     assert rig.platform.chipset.status == status
     assert rig.platform.tpm.read(17) == ONES
 
@@ -87,19 +93,46 @@ def test_a_missing_precondition_faults_and_changes_nothing_refused(rig: Rig, att
 @pytest.mark.parametrize(
     ("base", "size", "reason"),
     [
-        (0x3D0_0010, 64, "the module must lie at a multiple of 4096, not at 0x3d00010"),
-        (0x3D0_0000, 65, "the module's size must be a multiple of 64, not 65"),
-        (0x3D0_0000, 0, "the module's size must be a multiple of 64, not 0"),
+        (0x3D0_0010, 0x800, "the module must lie at a multiple of 4096, not at 0x3d00010"),
+        (0x3D0_0000, 0x801, "the module's size must be a multiple of 64, not 2049"),
+        (0x3D0_0000, 0, "the module must have 1280 to 524288 bytes, not 0"),
+        (0x3D0_0000, 0x8_0040, "the module must have 1280 to 524288 bytes, not 524352"),
+        (0xFFFF_F000, 0x1040, "the module must end below 4 GiB, not at 0x100000040"),
     ],
 )
 def test_a_misplaced_module_faults_refused(rig: Rig, base: int, size: int, reason: str) -> None:
     outcome = senter(rig.platform, Hpa(base), size)
-    assert outcome.error == TxtError("processor", f"GETSEC[SENTER] faults: {reason}", 0)
+    assert outcome.error == TxtError("processor", f"GETSEC[SENTER] raises #GP(0): {reason}", 0)
+
+
+def test_a_function_in_edx_that_is_not_enabled_faults_refused(rig: Rig) -> None:
+    rig.platform.ilp.senter_functions = 0b1
+    reason = "EDX must name functions that IA32_FEATURE_CONTROL enables, not 0x2"
+    assert error_of(rig, edx=0b11) == TxtError("processor", f"GETSEC[SENTER] raises #GP(0): {reason}", 0)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "code", "reason"),
+    [
+        ("vmx_operation", CpuError.INVALID_EVENT, "processor 2 must not be in VMX operation at the rendezvous"),
+        (
+            "machine_check",
+            CpuError.MACHINE_CHECK,
+            "processor 2 must hold no uncorrected machine check at the rendezvous",
+        ),
+    ],
+)
+def test_a_responding_processor_that_cannot_join_shuts_the_launch_down_refused(
+    rig: Rig, attribute: str, code: CpuError, reason: str
+) -> None:
+    setattr(rig.platform.processors[2], attribute, True)
+    assert error_of(rig) == TxtError("processor", reason, cpu_error_code(code))
+    assert rig.platform.chipset.get(Reg.ERRORCODE) == cpu_error_code(code)
 
 
 def test_a_second_launch_on_top_of_the_first_faults_refused(rig: Rig) -> None:
     rig.launch()
-    reason = "GETSEC[SENTER] faults: no measured environment may be running"
+    reason = "GETSEC[SENTER] raises #GP(0): no measured environment may be running"
     assert error_of(rig) == TxtError("processor", reason, 0)
 
 
@@ -180,7 +213,7 @@ def test_a_failed_launch_resets_the_platform_and_the_next_one_needs_a_power_cycl
     assert rig.launch().steps[-1].name == "TXT reset"
     assert rig.platform.chipset.get(Reg.ESTS) == Ests.TXT_RESET
     assert {each.activity for each in rig.platform.processors} == {Activity.RUNNING}
-    assert error_of(rig).reason == "GETSEC[SENTER] faults: TXT.ESTS must not have TXT_RESET set"
+    assert error_of(rig).reason == "GETSEC[SENTER] raises #GP(0): TXT.ESTS must not have TXT_RESET set"
 
 
 def test_devices_reach_neither_sinit_nor_the_heap_nor_the_vmm_once_launched(rig: Rig) -> None:

@@ -1,8 +1,9 @@
 """Non-volatile indices: small named byte strings that survive power cycles and can be locked against writing.
 
 TPM 2.0 Library, Part 1, "NV Indexes". What the launch needs of them: the owner's launch control policy stands in
-index 0x01C10106, which SINIT reads. Authorisation by password or policy is not modelled: whoever holds the `Tpm` is
-its owner, and the lock (TPMA_NV_WRITEDEFINE) is what stands between a running system and the policy.
+index 0x01C10106, which SINIT reads. Two things stand between a running system and the policy: the lock
+(TPMA_NV_WRITEDEFINE), and a policy that writing asks for (TPMA_NV_POLICYWRITE). Passwords are not modelled: whoever
+holds the `Tpm` is its owner.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ CAPACITY_BYTES: Final = 7168
 @dataclass(slots=True)
 class _Index:
     data: bytearray
+    write_policy: bytes
     written: bool = False
     locked: bool = False
 
@@ -33,14 +35,14 @@ class NvStorage:
         self.capacity_bytes = capacity_bytes
         self._indices: dict[int, _Index] = {}
 
-    def define(self, index: int, size: int) -> None:
-        """Make an index of `size` bytes, unwritten (TPM2_NV_DefineSpace)."""
+    def define(self, index: int, size: int, write_policy: bytes = b"") -> None:
+        """Make an unwritten index of `size` bytes (TPM2_NV_DefineSpace); writing must satisfy `write_policy`."""
         if index in self._indices:
             raise TpmError(ResponseCode.NV_DEFINED, f"NV index {index:#x} must not be defined twice")
         free = self.capacity_bytes - sum(len(each.data) for each in self._indices.values())
         if not 0 < size <= free:
             raise TpmError(ResponseCode.NV_SPACE, f"an NV index must have 1 to {free} bytes, not {size}")
-        self._indices[index] = _Index(bytearray(size))
+        self._indices[index] = _Index(bytearray(size), write_policy)
 
     def write(self, index: int, data: bytes, offset: int = 0) -> None:
         """Write inside the index (TPM2_NV_Write)."""
@@ -50,6 +52,10 @@ class NvStorage:
         self._require_range(index, found, offset, len(data))
         found.data[offset : offset + len(data)] = data
         found.written = True
+
+    def write_policy(self, index: int) -> bytes:
+        """The policy digest that writing asks for; empty where it asks for nothing."""
+        return self._find(index).write_policy
 
     def read(self, index: int, size: int | None = None, offset: int = 0) -> bytes:
         """`size` bytes, or all from `offset` on (TPM2_NV_Read)."""

@@ -22,6 +22,8 @@ DYNAMIC_LAUNCH_PCRS: Final = range(17, 23)
 """Reset by the hash sequence of a dynamic launch, and by nothing else."""
 SAVED_PCRS: Final = range(16)
 """Kept over a suspend: Shutdown(STATE), Startup(STATE)."""
+UNCOUNTED_PCRS: Final = frozenset((16, 21, 22, 23))
+"""Whose changes do not move the update counter (TPM_PT_PCR_NO_INCREMENT): no policy session is voided by them."""
 _EVERY_LOCALITY: Final = frozenset(range(5))
 _NO_LOCALITY: Final[frozenset[int]] = frozenset()
 

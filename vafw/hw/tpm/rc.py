@@ -11,6 +11,8 @@ _HANDLE_1: Final = 0x100
 """Added to a format-one code: the first handle is at fault ("TPM_RC_H", "TPM_RC_1")."""
 _PARAMETER_1: Final = 0x140
 """The first parameter is at fault ("TPM_RC_P", "TPM_RC_1")."""
+_SESSION_1: Final = 0x900
+"""The first session is at fault ("TPM_RC_S", "TPM_RC_1")."""
 
 
 class ResponseCode(IntEnum):
@@ -18,6 +20,10 @@ class ResponseCode(IntEnum):
 
     INITIALIZE = 0x100
     """Not started, or started already."""
+    AUTH_UNAVAILABLE = 0x12F
+    """The object's policy must be satisfied, and no session came with the command."""
+    PCR_CHANGED = 0x128
+    """A PCR has changed since a policy session read it."""
     LOCALITY = 0x907
     NV_RANGE = 0x146
     NV_LOCKED = 0x148
@@ -34,6 +40,14 @@ class ResponseCode(IntEnum):
     """A hash algorithm that the TPM has no bank for."""
     SIZE = 0x095 | _PARAMETER_1
     """Bytes of the wrong length."""
+    VALUE_OF_DIGEST = 0x084 | _PARAMETER_1
+    """PCRs do not hold what the caller says they do."""
+    RANGE_OF_LOCALITY = 0x08D | _PARAMETER_1
+    """No locality is left that a session could be used at."""
+    INTEGRITY = 0x09F | _PARAMETER_1
+    """An object that this TPM has not made, or that was altered."""
+    POLICY_FAIL = 0x09D | _SESSION_1
+    """A policy session that shows something else than the object asks for."""
 
 
 class TpmError(VafwError):

@@ -1,8 +1,8 @@
-"""A TPM 2.0 as far as a measured launch needs one: PCRs behind localities, the hash sequence, quotes, NV.
+"""A TPM 2.0 as far as a measured launch needs one: PCRs behind localities, the hash sequence, quotes, sealing, NV.
 
-Commands are method calls with the locality as an argument; command marshalling, sessions and authorisation are not
-modelled. Pure: keys come from the `random` that is handed in, signatures are deterministic (RFC 6979), and time passes
-only by `advance`.
+Commands are method calls with the locality as an argument; command marshalling, passwords and HMAC sessions are not
+modelled, policy sessions are (`policy`). Pure: keys come from the `random` that is handed in, signatures are
+deterministic (RFC 6979), and time passes only by `advance`.
 
     powered (after _TPM_Init)  --startup()-->  started  --power_cycle()-->  powered
     hash sequence: H-CRTM, PCR 0               hash sequence: dynamic launch, PCR 17
@@ -25,11 +25,14 @@ from vafw.hw.tpm.pcr import (
     DYNAMIC_LAUNCH_PCRS,
     PCR_COUNT,
     SAVED_PCRS,
+    UNCOUNTED_PCRS,
     PcrBank,
     extend_localities,
     reset_localities,
 )
+from vafw.hw.tpm.policy import PolicySession
 from vafw.hw.tpm.rc import ResponseCode, TpmError
+from vafw.hw.tpm.sealing import SealedData, StorageKey
 from vafw.tcg.algorithms import SHA256, algorithm_name, digest, extended, hash_sequence_value
 from vafw.tcg.attest import MOST_NONCE_BYTES, ClockInfo, QuoteAttest
 from vafw.tcg.public import ENDORSEMENT_HIERARCHY, attestation_key_area, name_of, qualified_name
@@ -68,6 +71,7 @@ class Tpm:
         """
         self._banks = {algorithm: PcrBank(algorithm) for algorithm in banks}
         self._ak = _derive_key(random)
+        self._storage = StorageKey(random(32))
         self._nv = NvStorage()
         self._started = False
         self._shut_down: StartupType | None = StartupType.CLEAR
@@ -76,6 +80,7 @@ class Tpm:
         self._restart_count = 0
         self._clock_ms = clock_ms
         self._clock_safe_from_ms = clock_ms
+        self._update_counter = 0
         self._sequence: bytearray | None = None
         self._h_crtm = False
         self._saved_h_crtm = False
@@ -107,6 +112,11 @@ class Tpm:
         safe = self._clock_ms >= self._clock_safe_from_ms
         return ClockInfo(self._clock_ms, self._reset_count, self._restart_count, safe)
 
+    @property
+    def update_counter(self) -> int:
+        """How often PCRs changed since power on (pcrUpdateCounter of TPM2_PCR_Read)."""
+        return self._update_counter
+
     def advance(self, milliseconds: int) -> None:
         """Let time pass."""
         self._clock_ms += milliseconds
@@ -119,6 +129,7 @@ class Tpm:
         self._started = False
         self._sequence = None
         self._h_crtm = False
+        self._update_counter = 0
         for bank in self._banks.values():
             bank.start()
 
@@ -161,6 +172,7 @@ class Tpm:
             for bank in self._banks.values():
                 for pcr in DYNAMIC_LAUNCH_PCRS:
                     bank.reset(pcr)
+            self._count(17, 1)
 
     def hash_data(self, data: bytes) -> None:
         """_TPM_Hash_Data; ignored where no sequence is open, as the library specification has it."""
@@ -205,6 +217,7 @@ class Tpm:
         self._shut_down = None
         for algorithm, value in digests.items():
             self._banks[algorithm].extend(pcr, value)
+        self._count(pcr, len(digests))
 
     def reset(self, pcr: int, locality: int) -> None:
         """TPM2_PCR_Reset: zeros in every bank."""
@@ -215,6 +228,7 @@ class Tpm:
         self._shut_down = None
         for bank in self._banks.values():
             bank.reset(pcr)
+        self._count(pcr, 1)
 
     def quote(self, nonce: bytes, selection: PcrSelection, locality: int = 0) -> tuple[bytes, bytes]:
         """TPM2_Quote with the attestation key: TPMS_ATTEST and TPMT_SIGNATURE. Any locality may."""
@@ -241,14 +255,38 @@ class Tpm:
         point = self.ak_public.public_numbers()
         return qualified_name(ENDORSEMENT_HIERARCHY, name_of(attestation_key_area(point.x, point.y)))
 
-    def nv_define(self, index: int, size: int) -> None:
-        """Make an NV index of `size` bytes."""
+    def policy_pcr(self, session: PolicySession, selection: PcrSelection, expected: bytes = b"") -> None:
+        """TPM2_PolicyPCR: show what PCRs hold now; `expected`, if given, is the digest that they must have."""
         self._require_started()
-        self._nv.define(index, size)
+        values = {bank: {pcr: self._bank(bank).read(pcr) for pcr in pcrs} for bank, pcrs in selection.banks}
+        pcr_digest = selection.digest(SHA256, values)
+        if expected not in (b"", pcr_digest):
+            raise TpmError(ResponseCode.VALUE_OF_DIGEST, "PCRs must hold what the caller of PolicyPCR says")
+        session.show_pcrs(selection, pcr_digest, self._update_counter)
 
-    def nv_write(self, index: int, data: bytes, offset: int = 0) -> None:
-        """Write inside an NV index that is not locked."""
+    def seal(self, secret: bytes, policy: bytes = b"") -> SealedData:
+        """Seal 1 to 128 bytes to a policy digest; an empty one lets anybody unseal."""
         self._require_started()
+        return self._storage.seal(secret, policy)
+
+    def unseal(self, sealed: SealedData, session: PolicySession | None = None, locality: int = 0) -> bytes:
+        """TPM2_Unseal; TpmError where the object is not this TPM's or its policy is not satisfied."""
+        self._require_started()
+        secret = self._storage.open(sealed)
+        self._require_policy(sealed.policy, session, locality)
+        return secret
+
+    def nv_define(self, index: int, size: int, write_policy: bytes = b"") -> None:
+        """Make an NV index of `size` bytes; `write_policy` is the policy digest that writing asks for."""
+        self._require_started()
+        self._nv.define(index, size, write_policy)
+
+    def nv_write(
+        self, index: int, data: bytes, offset: int = 0, *, session: PolicySession | None = None, locality: int = 0
+    ) -> None:
+        """Write inside an NV index that is not locked, with a session that satisfies its policy if it has one."""
+        self._require_started()
+        self._require_policy(self._nv.write_policy(index), session, locality)
         self._nv.write(index, data, offset)
 
     def nv_read(self, index: int, size: int | None = None, offset: int = 0) -> bytes:
@@ -260,6 +298,17 @@ class Tpm:
         """Lock an NV index against writing, for ever."""
         self._require_started()
         self._nv.lock(index)
+
+    def _require_policy(self, policy: bytes, session: PolicySession | None, locality: int) -> None:
+        if not policy:
+            return
+        if session is None:
+            raise TpmError(ResponseCode.AUTH_UNAVAILABLE, "an object with a policy must be used with a policy session")
+        session.require(policy, self._update_counter, locality)
+
+    def _count(self, pcr: int, changes: int) -> None:
+        if pcr not in UNCOUNTED_PCRS:
+            self._update_counter += changes
 
     def _restore_pcrs(self) -> None:
         for algorithm, values in self._saved_pcrs.items():

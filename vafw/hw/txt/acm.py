@@ -230,10 +230,22 @@ def parse(data: bytes) -> Acm:
     _require("scratch size", fields[19], _SCRATCH_DWORDS)
     exponent = int.from_bytes(data[_EXPONENT_AT:_SIGNATURE_AT], "little")
     _require("RSA public exponent", exponent, _EXPONENT)
+    _require_loadable(data, code_control=fields[11], gdt=(fields[14], fields[13]), selector=fields[15])
     entry = fields[16]
     if not USER_AT <= entry < len(data):
         raise AcmFormatError(f"the entry point must lie in the user area, not at {entry:#x}")
     return _with_info_table(data, svn=fields[9], exponent=exponent, entry=entry)
+
+
+def _require_loadable(data: bytes, *, code_control: int, gdt: tuple[int, int], selector: int) -> None:
+    """What the processor looks at before it jumps: `gdt` is base and limit (Intel SDM Vol. 2, "GETSEC[SENTER]")."""
+    base, limit = gdt
+    if code_control & ~0b11:
+        raise AcmFormatError(f"the module's code control must have reserved bits clear, not be {code_control:#x}")
+    if not USER_AT <= base < base + limit < len(data):
+        raise AcmFormatError(f"the module's GDT must lie in the user area, not at {base:#x} with limit {limit:#x}")
+    if not 8 <= selector <= limit - 15 or selector & 7:
+        raise AcmFormatError(f"the module's code segment must be an entry of its GDT, not {selector:#x}")
 
 
 def _require(name: str, found: int, expected: int) -> None:

@@ -13,7 +13,8 @@ from typing import final
 
 from vafw.address import Hpa
 from vafw.hw.memory import PhysicalMemory
-from vafw.hw.tpm.tpm import Tpm
+from vafw.hw.tpm.rc import TpmError
+from vafw.hw.tpm.tpm import StartupType, Tpm
 from vafw.hw.txt.acm import MODEL_PROCESSOR
 from vafw.hw.txt.chipset import Chipset
 
@@ -46,8 +47,20 @@ class SmxProcessor:
     """CR4.SMXE."""
     senter_enabled: bool = True
     """IA32_FEATURE_CONTROL: locked, SENTER enabled globally and for all its parameters."""
+    senter_functions: int = 0x7F
+    """IA32_FEATURE_CONTROL[14:8]: the bits of EDX that SENTER may be given."""
     acm_write_back: bool = True
     """The MTRRs give the module's memory the type WB."""
+    privilege_level: int = 0
+    """CPL."""
+    vmx_operation: bool = False
+    """VMXON was executed, and VMXOFF was not."""
+    machine_check: bool = False
+    """A bank holds an uncorrected error."""
+    smi_masked: bool = False
+    """System management interrupts wait, from SENTER to SMCTRL or SEXIT."""
+    entry: int | None = None
+    """Where it entered the MLE, once woken."""
 
 
 @final
@@ -77,6 +90,25 @@ class TxtPlatform:
         self.chipset.txt_reset(error_code)
         self.tpm.power_cycle()
         self.tpm.startup()
+        self._restart_processors()
+
+    def suspend(self, *, save_tpm_state: bool = True) -> None:
+        """S3: memory keeps its contents, all else loses its power. `save_tpm_state` is what an OS ought to do."""
+        if save_tpm_state:
+            self.tpm.shutdown(StartupType.STATE)
+        self.tpm.power_cycle()
+        self.chipset.power_cycle()
+        self._restart_processors()
+
+    def wake(self) -> None:
+        """The firmware's first act after S3: TPM2_Startup(STATE), or, where nothing was saved, CLEAR."""
+        try:
+            self.tpm.startup(StartupType.STATE)
+        except TpmError:
+            self.tpm.startup(StartupType.CLEAR)
+
+    def _restart_processors(self) -> None:
         for processor in self.processors:
             processor.activity = Activity.RUNNING
-            processor.interrupts_masked = False
+            processor.interrupts_masked = processor.smi_masked = processor.vmx_operation = False
+            processor.entry = None

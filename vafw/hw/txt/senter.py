@@ -1,6 +1,6 @@
 """GETSEC[SENTER]: the instruction that begins a measured launch.
 
-    preconditions ──fail──▶ #GP(0): nothing happened
+    preconditions ──fail──▶ #UD or #GP(0): nothing happened
          │
     rendezvous, lock ─▶ load module ─▶ authenticate ─▶ PCR 17 (locality 4) ─▶ SINIT ─▶ MLE
                              └─────────────┴── any failure ──▶ TXT reset with TXT.ERRORCODE
@@ -15,18 +15,21 @@ from __future__ import annotations
 from vafw.address import PAGE_MASK, Hpa
 from vafw.hw.memory import BusError
 from vafw.hw.tpm.rc import TpmError
-from vafw.hw.txt import acm, sinit
+from vafw.hw.txt import acm, sinit, smx
 from vafw.hw.txt.bits import CpuError, Ests, Reg, Sts, cpu_error_code
 from vafw.hw.txt.chipset import public_key_hash
 from vafw.hw.txt.outcome import LaunchOutcome, LaunchRefused, LaunchStep, TxtError
 from vafw.hw.txt.platform import Activity, SmxProcessor, TxtPlatform
+from vafw.hw.txt.smx import Leaf, SmxFault
 from vafw.tcg.algorithms import SHA256
 
 
 def senter(platform: TxtPlatform, base: Hpa, size: int, edx: int = 0) -> LaunchOutcome:
     """Launch with the SINIT module of `size` bytes at `base` (EBX and ECX); `edx` goes into PCR 17. Never raises."""
-    if refusal := _precondition(platform, base, size):
-        return LaunchOutcome(False, (), TxtError("processor", f"GETSEC[SENTER] faults: {refusal}", 0))
+    try:
+        _require_preconditions(platform, base, size, edx)
+    except SmxFault as fault:
+        return LaunchOutcome(False, (), TxtError("processor", fault.message, 0))
     steps: list[LaunchStep] = []
     try:
         _launch(platform, base, size, edx, steps)
@@ -42,8 +45,11 @@ def senter(platform: TxtPlatform, base: Hpa, size: int, edx: int = 0) -> LaunchO
 def _launch(platform: TxtPlatform, base: Hpa, size: int, edx: int, steps: list[LaunchStep]) -> None:
     chipset = platform.chipset
     for processor in platform.rlps:
+        _require_quiet(processor)
         processor.activity = Activity.SENTER_SLEEP
-    chipset.change_status(set_bits=Sts.MEM_CONFIG_LOCK)
+    for processor in platform.processors:
+        processor.smi_masked = True
+    chipset.change_status(set_bits=Sts.MEM_CONFIG_LOCK, clear_bits=Sts.SEXIT_DONE)
     steps.append(LaunchStep("GETSEC[SENTER]", f"{len(platform.rlps)} processors sleep, memory configuration locked"))
     module = _load(platform, base, size)
     steps.append(LaunchStep("load SINIT", f"{size} bytes at {base:#x}, inside the DPR"))
@@ -58,21 +64,42 @@ def _launch(platform: TxtPlatform, base: Hpa, size: int, edx: int, steps: list[L
     sinit.run(platform, module, edx, steps)
 
 
-def _precondition(platform: TxtPlatform, base: Hpa, size: int) -> str | None:
-    """Why the instruction faults with #GP(0), or None."""
-    ilp: SmxProcessor = platform.ilp
-    checks = (
-        (ilp.smx_enabled, "CR4.SMXE must be set"),
-        (ilp.protected_mode, "the processor must be in protected mode"),
+def _require_preconditions(platform: TxtPlatform, base: Hpa, size: int, edx: int) -> None:
+    """SmxFault where the instruction faults; the order is the manual's."""
+    ilp, chipset = platform.ilp, platform.chipset
+    smx.require_decodable(ilp, Leaf.SENTER)
+    unknown = edx & ~(smx.SENTER_FUNCTIONS & ilp.senter_functions)
+    conditions = (
+        smx.outside_vmx(ilp),
+        *smx.privileged(ilp),
         (ilp.caching, "CR0.CD and CR0.NW must be clear"),
         (ilp.numeric_error, "CR0.NE must be set"),
+        smx.initiating(ilp),
+        (not chipset.status & Sts.SENTER_DONE, "no measured environment may be running"),
         (ilp.senter_enabled, "IA32_FEATURE_CONTROL must be locked with SENTER enabled"),
+        (not unknown, f"EDX must name functions that IA32_FEATURE_CONTROL enables, not {unknown:#x}"),
+        (not ilp.machine_check, "no bank may hold an uncorrected machine check"),
         (not base & PAGE_MASK, f"the module must lie at a multiple of 4096, not at {base:#x}"),
-        (size > 0 and not size % 64, f"the module's size must be a multiple of 64, not {size}"),
-        (not platform.chipset.get(Reg.ESTS) & Ests.TXT_RESET, "TXT.ESTS must not have TXT_RESET set"),
-        (not platform.chipset.status & Sts.SENTER_DONE, "no measured environment may be running"),
+        (not size % 64, f"the module's size must be a multiple of 64, not {size}"),
+        (
+            smx.MINIMUM_MODULE_BYTES <= size <= smx.AC_RAM_BYTES,
+            f"the module must have {smx.MINIMUM_MODULE_BYTES} to {smx.AC_RAM_BYTES} bytes, not {size}",
+        ),
+        (base + size <= 1 << 32, f"the module must end below 4 GiB, not at {base + size:#x}"),
+        (not chipset.get(Reg.ESTS) & Ests.TXT_RESET, "TXT.ESTS must not have TXT_RESET set"),
     )
-    return next((reason for holds, reason in checks if not holds), None)
+    smx.require(Leaf.SENTER, conditions)
+
+
+def _require_quiet(responding: SmxProcessor) -> None:
+    """What a responding processor finds out about itself after the rendezvous is no fault any more."""
+    number = responding.number
+    if responding.vmx_operation:
+        reason = f"processor {number} must not be in VMX operation at the rendezvous"
+        raise LaunchRefused(TxtError("processor", reason, cpu_error_code(CpuError.INVALID_EVENT)))
+    if responding.machine_check:
+        reason = f"processor {number} must hold no uncorrected machine check at the rendezvous"
+        raise LaunchRefused(TxtError("processor", reason, cpu_error_code(CpuError.MACHINE_CHECK)))
 
 
 def _load(platform: TxtPlatform, base: Hpa, size: int) -> acm.Acm:

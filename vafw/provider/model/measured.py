@@ -1,6 +1,8 @@
 """The trust half of the modelled PC: from power-on through the measured launch to evidence.
 
     power_on ─▶ BIOS ACM ─▶ loader ─▶ GETSEC[SENTER] ─▶ SINIT ─▶ VMM extends plan, documents and images ─▶ quotes
+        ▲                                                                    │
+        └── resume (S3) ◀── suspend ◀── PCRs capped, secrets gone, SEXIT ◀───┘ leave
 
 The plan lies in modelled memory, where the VMM measured it; `staged_plan_digest` measures that memory again, so that a
 plan altered in between is seen. A launch that is refused leaves a machine that answers for itself all the same: PCR 17
@@ -19,8 +21,10 @@ from vafw.address import Hpa
 from vafw.attest.evidence import Evidence, LaunchError, RootOfTrust
 from vafw.hw.memory import PhysicalMemory
 from vafw.hw.tpm.tpm import Tpm
-from vafw.hw.txt import bios_acm
+from vafw.hw.txt import bios_acm, sexit
+from vafw.hw.txt.bits import PRIVATE_SPACE, Reg
 from vafw.hw.txt.chipset import Chipset
+from vafw.hw.txt.locality import TpmPort
 from vafw.hw.txt.outcome import LaunchOutcome, LaunchStep
 from vafw.hw.txt.platform import SmxProcessor, TxtPlatform
 from vafw.plan.plan import Plan, canonical_json
@@ -30,7 +34,7 @@ from vafw.provider.model.tamper import TamperPlan
 from vafw.tcg.algorithms import SHA1, SHA256, digest
 from vafw.tcg.eventlog import Event, encode_event
 from vafw.tcg.events import EventType
-from vafw.tcg.selection import LAUNCH_SELECTION
+from vafw.tcg.selection import LAUNCH_PCRS, LAUNCH_SELECTION
 
 VMM_PCR: Final = 19
 """Where the VMM extends what it is about to run."""
@@ -52,6 +56,7 @@ class MeasuredMachine:
         processors = [SmxProcessor(number) for number in range(plan.machine.vcpus)]
         chipset = Chipset(memory, measure.MODEL_KEY.public_key_hash)
         self._platform = TxtPlatform(memory, chipset, self._tpm, processors, unit)
+        self._port = TpmPort(self._tpm, chipset)
         policy, self._policy_data = measure.owner_policy([value.digest for value in plan.reference.vmm])
         self._policy = policy
         self._outcome: LaunchOutcome | None = None
@@ -82,7 +87,26 @@ class MeasuredMachine:
         """Load and launch the VMM."""
         files = loader.LaunchFiles(measure.sinit_module(), measure.vmm_image(), self._policy_data.encode())
         self._outcome = loader.launch(self._platform, files, tamper.at_launch if tamper else None)
+        if self._launched:
+            self._command(Reg.CMD_OPEN_LOCALITY2)
+            self._command(Reg.CMD_SECRETS)
         return self._outcome
+
+    def leave(self) -> None:
+        """The VMM ends in order: PCRs capped, secrets gone, SEXIT. Nothing happens where none was launched."""
+        if self._launched:
+            sexit.tear_down(self._platform, LAUNCH_PCRS)
+            self._outcome = None
+
+    def suspend(self) -> None:
+        """S3, as a VMM goes to sleep that means to be believed again: it ends first, and a new launch must follow."""
+        self.leave()
+        self._platform.suspend()
+
+    def resume(self) -> tuple[LaunchStep, ...]:
+        """Wake from S3: the BIOS ACM runs again, and until `launch` nothing is measured."""
+        self._platform.wake()
+        return bios_acm.run(self._platform)
 
     def measure_plan(self, images: Iterable[Image], tamper: TamperPlan | None) -> tuple[LaunchStep, ...]:
         """The VMM stages the plan and extends it, the documents and every image into PCR 19.
@@ -131,10 +155,14 @@ class MeasuredMachine:
             return None
         return LaunchError(error.component, error.reason, error.error_code, error.expected, error.found)
 
+    def _command(self, register: Reg) -> None:
+        """The VMM writes a command to the chipset's private space, which is open to it."""
+        self._memory.write(Hpa(PRIVATE_SPACE + register), b"\1")
+
     def _extend(self, label: str, digests: Mapping[int, bytes]) -> LaunchStep:
         if not self._launched:
             return LaunchStep(f"not extended: {label}", "locality 2 is open to a launched VMM only")
-        self._tpm.extend(VMM_PCR, digests, VMM_LOCALITY)
+        self._port.extend(VMM_PCR, digests, VMM_LOCALITY)
         event = Event(VMM_PCR, EventType.EV_IPL, digests, label.encode())
         loader.append_event_log(self._platform, encode_event(event))
         return LaunchStep(f"extend PCR {VMM_PCR}", f"{label}  {digests[SHA256].hex()}")

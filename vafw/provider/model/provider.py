@@ -127,6 +127,7 @@ class ModelProvider:
             for vm in self._machine.vmm.vms:
                 self._machine.vmm.stop(vm.name)
             self._keep_records()
+        self._measured.leave()
 
     # -- VMs --------------------------------------------------------------------------------------------------
 
