@@ -12,3 +12,9 @@ def test_the_benchmark_of_up_prints_every_figure_with_its_limit() -> None:
     command = [sys.executable, str(ROOT / "benchmarks" / "up.py"), "--frames", "100", "--rounds", "1"]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     assert [line.split("  ")[0] for line in lines] == ["job", "ready", "chain", "walk", "IOTLB hit"]
+
+
+def test_the_benchmark_of_the_model_prints_every_figure_with_its_ratio() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "model.py"), "--rounds", "1"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [line.split("  ")[0] for line in lines][:5] == ["job", "unrolled", "EPT walk", "EPT miss", "EPT hit"]

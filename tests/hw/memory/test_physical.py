@@ -105,3 +105,32 @@ def test_a_window_of_part_of_a_frame_is_refused() -> None:
 def test_memory_of_part_of_a_frame_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^the size of memory must be a positive multiple of 4096, not 5000$"):
         PhysicalMemory(5000)
+
+
+def test_a_frame_read_as_a_table_is_live_memory() -> None:
+    memory = PhysicalMemory(SIZE)
+    memory.write_u64(Hpa(0x1008), 7)
+    assert 0x1000 not in memory.tables
+    assert memory.read_ram_u64(0x1008) == 7
+    memory.write(Hpa(0x1010), b"\x09")
+    assert memory.tables[0x1000][:3].tolist() == [0, 7, 9]
+
+
+def test_a_table_that_is_cleared_or_covered_by_a_window_is_no_table_any_more() -> None:
+    memory = PhysicalMemory(SIZE)
+    for frame in (0x1000, WINDOW):
+        memory.write_u64(Hpa(frame), 7)
+        memory.read_ram_u64(frame)
+    memory.clear(Hpa(0x1000), 0x1000)
+    memory.map_window(WINDOW, 0x1000, Recorder())
+    assert (dict(memory.tables), memory.read_ram_u64(0x1000), memory.read_ram_u64(WINDOW)) == ({}, 0, None)
+
+
+def test_an_entry_is_written_where_memory_is_and_nowhere_else() -> None:
+    memory = PhysicalMemory(SIZE)
+    assert (memory.write_ram_u64(0x2008, 5), memory.read_ram_u64(0x2008), memory.write_ram_u64(0x2008, 6)) == (
+        True,
+        5,
+        True,
+    )
+    assert (memory.read_u64(Hpa(0x2008)), memory.write_ram_u64(SIZE, 1)) == (6, False)

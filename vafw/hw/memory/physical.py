@@ -7,18 +7,30 @@ A frame exists from the first write; a frame never written reads as zeros. Value
 
 The hard part is speed: every packet makes dozens of accesses. A window covers whole frames and drops the RAM under it,
 so a frame found in `_frames` is RAM and the common access costs one dictionary look-up; windows come after that.
+
+Walkers read tables, not bytes. `tables` has frames as 512 entries of 8 bytes, so that one level of a walk is
+
+    tables = memory.tables                        # once
+    try:
+        entry = tables[table][address >> shift & 511]
+    except KeyError:                              # never written, not RAM, or not read as a table before
+        entry = memory.read_ram_u64(table + (address >> shift & 511) * 8)
+
+where `table` is the frame's address. The except costs nothing until it happens, and from then on the frame is found.
+Never keep one of the views: a frame that is cleared leaves it behind.
 """
 
 from __future__ import annotations
 
-import struct
+import sys
 from typing import Protocol, final
 
 from vafw.address import PAGE_MASK, PAGE_SIZE, Hpa
 from vafw.errors import VafwError
 
 _ZEROS = bytes(PAGE_SIZE)
-_U64 = struct.Struct("<Q")
+if sys.byteorder != "little":
+    raise ImportError("the modelled memory is little-endian and so must be the computer that models it")
 
 
 class BusError(VafwError):
@@ -46,6 +58,8 @@ class PhysicalMemory:
         if size <= 0 or size & PAGE_MASK:
             raise ValueError(f"the size of memory must be a positive multiple of 4096, not {size}")
         self.size = size
+        self.tables: dict[int, memoryview] = {}
+        """Frames that were read as tables, by address: 512 entries of 8 bytes each, live. See the module's header."""
         self._frames: dict[int, bytearray] = {}
         self._windows: list[tuple[int, int, MmioDevice]] = []
         self._window_at: dict[int, tuple[int, int, MmioDevice]] = {}
@@ -62,7 +76,7 @@ class PhysicalMemory:
         self._windows.append(window)
         for number in range(start >> 12, start + size >> 12):
             self._window_at[number] = window
-            self._frames.pop(number, None)
+            self._forget(number)
 
     def is_ram(self, address: int, length: int = 1) -> bool:
         """Whether every one of the bytes is RAM."""
@@ -134,11 +148,22 @@ class PhysicalMemory:
 
     def read_ram_u64(self, address: int) -> int | None:
         """An aligned table entry of eight bytes; None where that is not RAM."""
-        frame = self._frames.get(address >> 12)
-        if frame is not None:
-            value: int = _U64.unpack_from(frame, address & 0xFF8)[0]
-            return value
-        return 0 if self.is_ram(address, 8) else None
+        table = address & -PAGE_SIZE
+        entries = self.tables.get(table)
+        if entries is None:
+            frame = self._frames.get(address >> 12)
+            if frame is None:
+                return 0 if self.is_ram(address, 8) else None
+            entries = self.tables[table] = memoryview(frame).cast("Q")
+        return entries[address >> 3 & 511]
+
+    def write_ram_u64(self, address: int, value: int) -> bool:
+        """Write an aligned table entry; False, with nothing written, where that is not RAM."""
+        entries = self.tables.get(address & -PAGE_SIZE)
+        if entries is None:
+            return self.write_ram(address & -8, value.to_bytes(8, "little"))
+        entries[address >> 3 & 511] = value
+        return True
 
     def read_u32(self, address: Hpa) -> int:
         """Four bytes, little-endian."""
@@ -162,7 +187,7 @@ class PhysicalMemory:
         whole = range((address + PAGE_MASK) >> 12, end >> 12)
         fewer = whole if len(whole) <= len(self._frames) else [each for each in self._frames if each in whole]
         for number in fewer:
-            self._frames.pop(number, None)
+            self._forget(number)
         for first, last in ((address, min(end, whole.start << 12)), (max(address, whole.stop << 12), end)):
             if first < last and first >> 12 in self._frames:
                 self.write(Hpa(first), bytes(last - first))
@@ -171,6 +196,11 @@ class PhysicalMemory:
     def resident_bytes(self) -> int:
         """Memory that was ever written and not cleared since."""
         return len(self._frames) * PAGE_SIZE
+
+    def _forget(self, number: int) -> None:
+        """Drop a frame, in both of its forms."""
+        if self._frames.pop(number, None) is not None:
+            self.tables.pop(number << 12, None)
 
     def _window(self, address: int, length: int, verb: str) -> tuple[int, MmioDevice]:
         """The start and the device of the window that answers for a register access."""

@@ -133,19 +133,23 @@ def eptp_is_valid(eptp: int, capability: EptCapability) -> bool:
 
 def _entry(memory: PhysicalMemory, place: int) -> int:
     """The entry; where nothing answers, a read returns all ones, which is a misconfiguration."""
-    found = memory.read_ram(place, 8)
-    return 0xFFFF_FFFF_FFFF_FFFF if found is None else int.from_bytes(found, "little")
+    found = memory.read_ram_u64(place)
+    return 0xFFFF_FFFF_FFFF_FFFF if found is None else found
+
+
+def well_formed_masks(level: int, *, leaf: bool, capability: EptCapability) -> int:
+    """Bits that must be 0 in a present entry of a level: reserved ones, and addresses beyond the physical width."""
+    reserved = _LEAF_RESERVED[level] if leaf and level < LEVELS else _NON_LEAF_RESERVED[level]
+    return reserved | _ADDRESS & -(1 << capability.physical_bits)
 
 
 def _misconfigured(entry: int, level: int, leaf: bool, capability: EptCapability) -> bool:
     rights = entry & _RWX
     if rights in (_W, _W | _X) or (rights == _X and not capability.execute_only):
         return True
-    if (entry & _ADDRESS) >> capability.physical_bits:
+    if entry & well_formed_masks(level, leaf=leaf, capability=capability):
         return True
-    if not leaf:
-        return bool(entry & _NON_LEAF_RESERVED[level])
-    return EptEntry.MEMORY_TYPE.get(entry) in _RESERVED_TYPES or bool(entry & _LEAF_RESERVED[level])
+    return leaf and EptEntry.MEMORY_TYPE.get(entry) in _RESERVED_TYPES
 
 
 def _mark(memory: PhysicalMemory, used: list[tuple[int, int]], *, dirty: bool) -> None:
@@ -154,7 +158,7 @@ def _mark(memory: PhysicalMemory, used: list[tuple[int, int]], *, dirty: bool) -
     for number, (place, entry) in enumerate(used):
         marked = entry | EptEntry.A.mask | (EptEntry.D.mask if dirty and number == last else 0)
         if marked != entry:
-            memory.write_ram(place, marked.to_bytes(8, "little"))
+            memory.write_ram_u64(place, marked)
 
 
 def _violation(gpa: Gpa, wanted: int, rights: int) -> Violation:
