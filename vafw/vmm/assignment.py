@@ -23,7 +23,7 @@ from vafw.hw.pci.config import (
     MSI_CONTROL,
     MSI_DATA,
     MSI_UPPER_ADDRESS,
-    VENDOR_ID,
+    STATUS,
     MsiControl,
 )
 from vafw.hw.pci.root_complex import RootComplex
@@ -61,7 +61,7 @@ class FunctionRoster:
 
     def assign(self, vm: Vm, bdf: Bdf, name: str, port: str | None) -> None:
         """Give a function in quarantine to a VM; where a step fails the ones before are undone."""
-        if self._root_complex.config_read(bdf, VENDOR_ID, 2) == 0xFFFF:
+        if self._root_complex.config_read(bdf, STATUS, 2) == 0xFFFF:  # the ids of a virtual function read so too
             raise VmmError(f"function {name} must be there to be assigned, but nothing answers at {bdf}")
         if self._remapping.domain_of(bdf) is not None:
             raise VmmError(f"function {name} at {bdf} must be released before it is assigned again")

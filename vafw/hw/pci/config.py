@@ -24,6 +24,7 @@ MSI_CONTROL, MSI_ADDRESS, MSI_UPPER_ADDRESS, MSI_DATA = MSI + 2, MSI + 4, MSI + 
 DEVICE_CAPABILITIES, DEVICE_CONTROL = EXPRESS + 4, EXPRESS + 8
 BAR_SIZE = 0x1000
 _MSI_ID, _EXPRESS_ID = 0x05, 0x10
+_NOBODY = 0xFFFF
 
 
 class Command(Layout, width=16):
@@ -68,6 +69,8 @@ class Identity:
     """0 of an endpoint, 1 of a bridge."""
     express_type: int = 0
     """Device/Port Type of the PCI Express Capabilities Register: 0 is an endpoint."""
+    virtual: bool = False
+    """A virtual function: no BARs, and its ids read as FFFFh; the physical function speaks for it."""
 
 
 @final
@@ -90,7 +93,7 @@ class ConfigSpace:
     bus_master: bool
     """Whether the function may issue memory requests, messages among them."""
     memory_window: int | None
-    """Where BAR0 is decoded, or None while memory space is off."""
+    """Where BAR0 is decoded, or None while memory space is off; of a virtual function, what `place_window` said."""
     message: tuple[int, int] | None
     """Address and data of the MSI, or None while MSI is off."""
 
@@ -98,10 +101,11 @@ class ConfigSpace:
         self._identity = identity
         self._extended = tuple(extended)
         self._places: dict[int, int] = {}
+        self._virtual_window: int | None = None
         self._bytes = bytearray(CONFIG_SIZE)
         self._writable = bytearray(CONFIG_SIZE)
-        self._allow(COMMAND, 2, Command.mask_of(Access.RW))
-        self._allow(BAR0, 4, 0xFFFF_FFFF & -BAR_SIZE)
+        self._allow(COMMAND, 2, Command.mask_of(Access.RW) & ~(Command.MEMORY_SPACE.mask * identity.virtual))
+        self._allow(BAR0, 4, 0 if identity.virtual else 0xFFFF_FFFF & -BAR_SIZE)
         self._allow(MSI_CONTROL, 2, MsiControl.pack(ENABLE=1))
         self._allow(MSI_ADDRESS, 4, 0xFFFF_FFFC)
         self._allow(MSI_UPPER_ADDRESS, 4, 0xFFFF_FFFF)
@@ -121,8 +125,8 @@ class ConfigSpace:
         """As after power-on: not decoding, not mastering, no message address."""
         self._bytes[:] = bytes(CONFIG_SIZE)
         identity = self._identity
-        self.place(VENDOR_ID, 2, identity.vendor_id)
-        self.place(DEVICE_ID, 2, identity.device_id)
+        self.place(VENDOR_ID, 2, _NOBODY if identity.virtual else identity.vendor_id)
+        self.place(DEVICE_ID, 2, _NOBODY if identity.virtual else identity.device_id)
         self.place(STATUS, 2, Status.pack(CAPABILITIES_LIST=1))
         self.place(CLASS_CODE, 3, identity.class_code)
         self.place(HEADER_TYPE, 1, identity.multifunction << 7 | identity.header_type)
@@ -137,6 +141,11 @@ class ConfigSpace:
                 offset, 4, each.identifier | each.version << 16 | (end if number < len(self._extended) else 0) << 20
             )
             self._bytes[offset + 4 : end] = each.body
+        self._derive()
+
+    def place_window(self, window: int | None) -> None:
+        """The physical function says where the registers of this virtual one decode."""
+        self._virtual_window = window
         self._derive()
 
     def read(self, offset: int, size: int) -> int:
@@ -162,7 +171,8 @@ class ConfigSpace:
         """Work out what the data path asks for at every request."""
         command = self.read(COMMAND, 2)
         self.bus_master = bool(Command.BUS_MASTER.get(command))
-        self.memory_window = self.read(BAR0, 4) if Command.MEMORY_SPACE.get(command) else None
+        window = self.read(BAR0, 4) if Command.MEMORY_SPACE.get(command) else None
+        self.memory_window = self._virtual_window if self._identity.virtual else window
         address = self.read(MSI_UPPER_ADDRESS, 4) << 32 | self.read(MSI_ADDRESS, 4)
         enabled = MsiControl.ENABLE.get(self.read(MSI_CONTROL, 2))
         self.message = (address, self.read(MSI_DATA, 2)) if enabled else None

@@ -28,6 +28,10 @@ class Upstream(Protocol):
         """A message-signalled interrupt."""
         ...
 
+    def show_virtual(self, physical: Bdf, functions: Sequence[PciFunction]) -> None:
+        """From now on these are the virtual functions of a physical one, and no others."""
+        ...
+
 
 class PciFunction(ABC):
     """A function of the modelled PC; its registers stand in the 4 KiB of BAR0."""

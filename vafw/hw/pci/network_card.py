@@ -9,17 +9,24 @@ an acknowledgement that leaves one. So a burst of frames costs one message, and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from enum import IntEnum
 from typing import final
 
 from vafw.address import Bdf
-from vafw.hw.pci.config import Identity
+from vafw.hw.pci.config import ExtendedCapability, Identity
+from vafw.hw.pci.embedded_switch import EmbeddedSwitch
 from vafw.hw.pci.function import PciFunction, Upstream
 from vafw.hw.pci.ring import DESCRIPTOR_SIZE, DONE, RING_REGISTERS_SIZE, Descriptor, Ring
+from vafw.hw.pci.sriov import sriov_capability
+from vafw.hw.pci.virtual_functions import VirtualFunctions
 from vafw.hw.vtd import DmaFault
 from vafw.register import Access, Field, Register
 
 DEFAULT_IDENTITY = Identity(vendor_id=0x8086, device_id=0x10D3, class_code=0x02_00_00)
+FIRST_VF_OFFSET, VF_STRIDE = 0x80, 2
+"""Virtual functions stand on the devices 10h and up of the same bus, every other function number."""
 MAXIMUM_FRAME = 9216
 """Bytes of the largest frame, without its FCS."""
 
@@ -67,16 +74,56 @@ class Mask(Register, width=32):
 class NetworkCard(PciFunction):
     """The PC's network card; the wire is `receive` and `take_transmitted`."""
 
-    def __init__(self, bdf: Bdf, upstream: Upstream, mac: bytes, identity: Identity = DEFAULT_IDENTITY) -> None:
-        """`mac` is the burnt-in address, 6 bytes."""
-        if len(mac) != 6:
+    def __init__(
+        self,
+        bdf: Bdf,
+        upstream: Upstream,
+        mac: bytes,
+        identity: Identity = DEFAULT_IDENTITY,
+        *,
+        virtual_macs: Sequence[bytes] = (),
+        physical: NetworkCard | None = None,
+    ) -> None:
+        """`mac` is the burnt-in address, 6 bytes; `virtual_macs` those of the virtual functions the card can show.
+
+        `physical` is the card that this one is a virtual function of.
+        """
+        if any(len(each) != 6 for each in (mac, *virtual_macs)):
             raise ValueError(f"a MAC address must be 6 bytes, not {len(mac)}")
-        super().__init__(bdf, upstream, identity)
+        super().__init__(bdf, upstream, identity, _sriov(virtual_macs, identity))
         self.mac = mac
+        self.virtual: VirtualFunctions[NetworkCard] | None = None
+        self._wire: list[bytes] = physical._wire if physical else []
+        self._switch: EmbeddedSwitch | None = physical._switch if physical else None
+        self._is_physical = physical is None
+        if virtual_macs:
+            self._switch = EmbeddedSwitch(self)
+            virtual = replace(identity, virtual=True)
+            self.virtual = VirtualFunctions(
+                bdf,
+                self.config,
+                upstream,
+                lambda number, at: NetworkCard(at, upstream, virtual_macs[number], virtual, physical=self),
+            )
         self.reset_registers()
+
+    def config_write(self, offset: int, size: int, value: int) -> None:
+        """Software writes configuration space; in the SR-IOV capability that may show or hide virtual functions."""
+        frozen = self.virtual.frozen_number() if self.virtual else None
+        super().config_write(offset, size, value)
+        self._follow_virtual(frozen)
+
+    def reset(self) -> None:
+        """Function-level reset; of a physical function, its virtual ones are gone."""
+        super().reset()
+        self._follow_virtual()
 
     def receive(self, frame: bytes) -> bool:
         """A frame arrives from the wire. False: it is lost for want of a descriptor, of room or of access to memory."""
+        return self.deliver(frame) if self._switch is None else self._switch.from_wire(frame)
+
+    def deliver(self, frame: bytes) -> bool:
+        """A frame for this function. False: it is lost for want of a descriptor, of room or of access to memory."""
         ring = self._rx
         if not self._control.RXEN or ring.is_empty or not self._deliver(ring, frame):
             self.missed += 1
@@ -86,10 +133,15 @@ class NetworkCard(PciFunction):
         return True
 
     def take_transmitted(self) -> tuple[bytes, ...]:
-        """The frames sent to the wire since the last call."""
-        taken = tuple(self._transmitted)
-        self._transmitted.clear()
+        """The frames that the card, virtual functions included, sent to the wire since the last call."""
+        taken = tuple(self._wire)
+        self._wire.clear()
         return taken
+
+    def _follow_virtual(self, frozen: int | None = None) -> None:
+        if self.virtual is not None and self._switch is not None:
+            self.virtual.follow(frozen)
+            self._switch.join(self.virtual.present)
 
     def reset_registers(self) -> None:
         """As after power-on: rings gone, causes masked, frames in flight dropped."""
@@ -99,7 +151,8 @@ class NetworkCard(PciFunction):
         self._mask = Mask()
         self._rx = Ring()
         self._tx = Ring()
-        self._transmitted: list[bytes] = []
+        if self._is_physical:
+            self._wire.clear()
 
     def mmio_read(self, offset: int, size: int) -> int:
         """A 32-bit register; zero where there is none."""
@@ -166,7 +219,8 @@ class NetworkCard(PciFunction):
             if descriptor is None or frame is None or not self._complete(ring, descriptor, descriptor.length):
                 break
             ring.consume()
-            self._transmitted.append(frame)
+            if self._switch is None or self._switch.from_function(self, frame):
+                self._wire.append(frame)
             sent = True
         if sent:
             self._raise(TX=1)
@@ -201,3 +255,13 @@ class NetworkCard(PciFunction):
     def _signal_if_pending(self) -> None:
         if self._cause.value & self._mask.value:
             self.signal()
+
+
+def _sriov(virtual_macs: Sequence[bytes], identity: Identity) -> Sequence[ExtendedCapability]:
+    if not virtual_macs:
+        return ()
+    return (
+        sriov_capability(
+            len(virtual_macs), first_offset=FIRST_VF_OFFSET, stride=VF_STRIDE, device_id=identity.device_id
+        ),
+    )

@@ -9,7 +9,7 @@ by a switch or within a device, never comes this far (`vafw.fabric`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol, final
 
 from vafw.address import PAGE_MASK, PAGE_SIZE, Bdf, Hpa, Iova
@@ -47,7 +47,9 @@ class RootComplex:
         self._unit = unit
         self._functions: dict[Bdf, PciFunction] = {}
         self._slots: list[PciFunction] = []
+        self._virtual: dict[Bdf, tuple[PciFunction, ...]] = {}
         self._bars: dict[Bdf, Hpa] = {}
+        self._free_window = BAR_REGION
         self._interrupts: list[Interrupt] = []
         self._below: dict[Bdf, Bdf | None] = {}
         self._fabric: Fabric | None = None
@@ -56,21 +58,23 @@ class RootComplex:
 
     @property
     def functions(self) -> tuple[PciFunction, ...]:
-        """Every function, in the order of attachment."""
-        return tuple(self._slots)
+        """Every function, in the order of attachment; virtual ones last, while they are there."""
+        return (*self._slots, *(each for virtual in self._virtual.values() for each in virtual))
 
     @property
     def fabric(self) -> Fabric:
         """How the functions are plugged together, with the access control that is in force now."""
         if self._fabric is None:
             self._fabric = Fabric(
-                Place(
-                    each.bdf,
-                    self._below[each.bdf],
-                    each.kind if isinstance(each, Port) else None,
-                    each.acs,
-                )
-                for each in self._slots
+                [
+                    Place(each.bdf, self._below[each.bdf], each.kind if isinstance(each, Port) else None, each.acs)
+                    for each in self._slots
+                ]
+                + [
+                    Place(each.bdf, self._below[physical], physical=physical)
+                    for physical, virtual in self._virtual.items()
+                    for each in virtual
+                ]
             )
         return self._fabric
 
@@ -78,9 +82,7 @@ class RootComplex:
         """Plug a function in below a port, give it a BAR and let it decode, as firmware does; returns where."""
         if device.bdf in self._functions:
             raise ValueError(f"function {device.bdf} must be attached once")
-        bar = Hpa(BAR_REGION + len(self._slots) * BAR_SIZE)
-        if bar >= BAR_REGION + BAR_REGION_SIZE:
-            raise ValueError("a root complex has room for 256 functions with registers")
+        bar = self.reserve_window(1)
         self._functions[device.bdf] = device
         self._slots.append(device)
         self._bars[device.bdf] = bar
@@ -90,14 +92,42 @@ class RootComplex:
         self.enable_decoding(device.bdf)
         return bar
 
+    def show_virtual(self, physical: Bdf, functions: Sequence[PciFunction]) -> None:
+        """Virtual functions of a physical one appear, or vanish where none is named; ValueError for an id in use."""
+        for gone in self._virtual.pop(physical, ()):
+            del self._functions[gone.bdf]
+        for each in functions:
+            if each.bdf in self._functions:
+                raise ValueError(f"virtual function {each.bdf} must have a requester id of its own")
+            self._functions[each.bdf] = each
+        self._virtual[physical] = tuple(functions)
+        self._fabric = None
+
+    def reserve_window(self, count: int) -> Hpa:
+        """Addresses for the registers of `count` functions, one behind the other; ValueError where there is no room."""
+        window = self._free_window
+        if window + count * BAR_SIZE > BAR_REGION + BAR_REGION_SIZE:
+            raise ValueError("a root complex has room for 256 functions with registers")
+        self._free_window = Hpa(window + count * BAR_SIZE)
+        return window
+
     def enable_decoding(self, bdf: Bdf) -> None:
-        """Give the function its BAR again, as software does after a function-level reset; bus mastering stays off."""
-        self.config_write(bdf, BAR0, 4, self._bars[bdf])
-        self.config_write(bdf, COMMAND, 2, Command.pack(MEMORY_SPACE=1))
+        """Give the function its BAR again, as software does after a function-level reset; bus mastering stays off.
+
+        A virtual function has none: it decodes while its physical function says so.
+        """
+        if bdf in self._bars:
+            self.config_write(bdf, BAR0, 4, self._bars[bdf])
+            self.config_write(bdf, COMMAND, 2, Command.pack(MEMORY_SPACE=1))
 
     def bar(self, bdf: Bdf) -> Hpa:
-        """Where the registers of a function stand."""
-        return self._bars[bdf]
+        """Where the registers of a function stand; of a virtual one, where its physical function put them."""
+        if bdf in self._bars:
+            return self._bars[bdf]
+        window = self._functions[bdf].config.memory_window
+        if window is None:
+            raise ValueError(f"virtual function {bdf} must decode to have registers")
+        return Hpa(window)
 
     def config_read(self, bdf: Bdf, offset: int, size: int) -> int:
         """Configuration read; all ones where there is no function."""
@@ -202,7 +232,7 @@ class RootComplex:
         slot = offset // BAR_SIZE
         if slot < len(self._slots) and self._slots[slot].config.memory_window == window:
             return self._slots[slot]
-        return next((each for each in self._slots if each.config.memory_window == window), None)
+        return next((each for each in self.functions if each.config.memory_window == window), None)
 
     def _read_page(self, source: Bdf, iova: Iova, length: int) -> bytes | DmaFault:
         if INTERRUPT_FIRST <= iova <= INTERRUPT_LAST:
