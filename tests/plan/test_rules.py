@@ -22,27 +22,27 @@ def hosts(*texts: str) -> AddressSet:
 
 def test_the_zones_of_every_policy_mean_what_they_say(desk: Desk) -> None:
     known = zones(desk())
-    assert known["any"] == Selector(None, AddressSet.everything())
-    assert known["user-os"] == Selector(INSIDE, hosts("10.0.0.2"))
-    assert known["internet"] == Selector(OUTSIDE, PUBLIC)
-    assert known["rfc1918"] == Selector(None, RFC1918)
+    assert known["any"] == (Selector(None, AddressSet.everything()),)
+    assert known["user-os"] == (Selector(INSIDE, hosts("10.0.0.2")),)
+    assert known["internet"] == (Selector(OUTSIDE, PUBLIC),)
+    assert known["rfc1918"] == (Selector(None, RFC1918),)
 
 
 def test_a_user_os_without_addresses_is_everything_inside(desk: Desk) -> None:
     bare = desk(topology=[("  addresses: [10.0.0.2/24]\n  gateway: [10.0.0.1]\n", "")])
-    assert zones(bare)["user-os"] == Selector(INSIDE, AddressSet.everything())
+    assert zones(bare)["user-os"] == (Selector(INSIDE, AddressSet.everything()),)
     assert compile_rules(bare).inside is None
 
 
 def test_an_appliance_is_the_addresses_it_speaks_for_and_nothing_around_them(desk: Desk) -> None:
     known = zones(desk(topology=[("10.0.0.1/32", "10.0.0.1/24")]))
-    assert known["dns"] == Selector(None, hosts("10.0.0.1"))
+    assert known["dns"] == (Selector(None, hosts("10.0.0.1")),)
     assert "firewall" not in known
 
 
 def test_a_zone_of_the_policys_own_is_its_networks_on_either_side(desk: Desk) -> None:
     own = desk(policy=[("  default: drop\n", "  default: drop\n  zones: {office: [10.1.0.0/16, 'fd00::/8']}\n")])
-    assert zones(own)["office"] == Selector(None, hosts("10.1.0.0/16", "fd00::/8"))
+    assert zones(own)["office"] == (Selector(None, hosts("10.1.0.0/16", "fd00::/8")),)
 
 
 def test_a_service_of_the_policys_own_takes_the_place_of_a_shipped_one(desk: Desk) -> None:

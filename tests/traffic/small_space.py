@@ -11,6 +11,7 @@ from vafw.traffic.appliance import INSIDE, OUTSIDE
 from vafw.traffic.rule import ICMP, ICMPV6, TCP, UDP, Action, Packet, Rule, Ruleset, Selector, ServiceMatch
 
 SPACE = 6
+ACTIONS = (Action.ACCEPT, Action.DROP, Action.REJECT, Action.LOG)
 ADDRESSES = AddressSet(((0, SPACE - 1),), ((0, SPACE - 1),))
 SERVICES = [
     *((protocol, port, 0) for protocol in (TCP, UDP) for port in (0, 1, 2, 3)),
@@ -43,7 +44,7 @@ few_services = st.lists(services, max_size=2).map(tuple)
 @st.composite
 def rulesets(draw: st.DrawFn) -> Ruleset:
     rules = [
-        Rule(f"r{number}", draw(few_selectors), draw(few_selectors), draw(few_services), draw(st.sampled_from(Action)))
+        Rule(f"r{number}", draw(few_selectors), draw(few_selectors), draw(few_services), draw(st.sampled_from(ACTIONS)))
         for number in range(draw(st.integers(0, 4)))
     ]
     inside = draw(st.one_of(st.none(), address_sets))

@@ -46,7 +46,7 @@ def test_a_ruleset_survives_its_configuration(ruleset: Ruleset) -> None:
 
 @given(rulesets(), st.sampled_from(PACKETS))
 def test_the_prepared_rules_find_what_the_plain_ones_find(ruleset: Ruleset, packet: Packet) -> None:
-    assert FirstMatch(ruleset).find(packet) == ruleset.first_match(packet)
+    assert FirstMatch(ruleset.rules).find(packet) == ruleset.first_match(packet)
 
 
 def test_a_default_of_accept_is_refused() -> None:
@@ -59,7 +59,7 @@ def test_an_unknown_action_in_a_configuration_is_refused() -> None:
     config = Ruleset((rule,), Action.DROP).to_config()
     config["rules"][0]["action"] = "pass"  # type: ignore[index, call-overload]
     with pytest.raises(
-        ValueError, match=r"^ruleset\.rules\[0\]\.action must be one of accept, drop, reject, not 'pass'$"
+        ValueError, match=r"^ruleset\.rules\[0\]\.action must be one of accept, drop, reject, log, mark, not 'pass'$"
     ):
         Ruleset.from_config(config)
 

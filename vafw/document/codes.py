@@ -292,5 +292,41 @@ CODES: Final = table(
             "Only the first 200 differences of a document from its kind are said.",
             "Correct those that are said; is it a document of another kind?",
         ),
+        Code(
+            "VAFW-D024",
+            "a range of addresses that holds none",
+            "A range goes from a lower to a higher address of one family; the other way round no packet is meant.",
+            "Write the lower address first.",
+            "zones:\n  printers: [10.0.0.10-10.0.0.19]",
+        ),
+        Code(
+            "VAFW-D025",
+            "no VLAN",
+            "802.1Q has ids from 1 to 4094; frames without a tag are `untagged`.",
+            "Write an id, a range, or untagged.",
+            "vlan: [10, 20-29, untagged]",
+        ),
+        Code(
+            "VAFW-D026",
+            "no rate limit",
+            "A limit is so many packets in a unit of time, with a burst that may come at once.",
+            "Write the number, a slash and the unit.",
+            "limit: 10/second burst 20",
+        ),
+        Code(
+            "VAFW-D027",
+            "no time of day",
+            "Times of day are written in quotes, in UTC: without quotes YAML reads 08:30 as a number in base 60.",
+            "Write hours and minutes with two digits each, in quotes.",
+            'when: {days: [mon, tue], from: "08:30", until: "18:00"}',
+        ),
+        Code(
+            "VAFW-D028",
+            "a rule that contradicts itself",
+            "A mark belongs to the action mark alone, and a packet that belongs to nothing can be neither accepted nor "
+            "answered.",
+            "Correct the action, or take the other key out.",
+            "- {name: bulk, from: user-os, to: any, service: rsync, action: mark, mark: 7}",
+        ),
     )
 )

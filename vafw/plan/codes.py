@@ -249,6 +249,23 @@ CODES: Final = table(
             "path: [nic, firewall, user-os]",
         ),
         Code(
+            "VAFW-P007",
+            "a host name whose addresses nobody tells",
+            "A firewall never looks a name up: it takes the addresses from the answers that a DNS filter of the same "
+            "path has seen. The filter must stand between the firewall and the user.",
+            "Put a dns-filter into the path behind the firewall.",
+            "path: [nic, firewall, dns, user-os]",
+        ),
+        Code(
+            "VAFW-P008",
+            "address translation without a router",
+            "Only a firewall that has addresses of its own can hide others behind them or lead ports to a host; one "
+            "that passes frames on as they are has none.",
+            "Give the firewall of the path its addresses on both sides, or take `nat:` out.",
+            "appliances:\n  firewall: {use: firewall, assign: [nic], router: {outside: [198.51.100.2/24], "
+            "inside: [10.0.0.1/24], gateway: [198.51.100.1]}}",
+        ),
+        Code(
             "VAFW-P010",
             "a network function of the user OS",
             "The user OS would reach the wire past every appliance. No policy can allow it.",

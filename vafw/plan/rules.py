@@ -7,17 +7,22 @@ checked ends in a KeyError. What `internet` is stands in `special_purpose`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Final
 
 from vafw.document.load import DocumentSet
-from vafw.document.policy import PacketPattern, ServiceDefinition
+from vafw.document.traffic import PacketPattern, PortForwarding, ServiceDefinition, TimeWindow, Translation
 from vafw.plan.roster import USER_OS, VmUse, appliance_uses, user_os
-from vafw.plan.special_purpose import PUBLIC
+from vafw.plan.special_purpose import NAMEABLE, PUBLIC
+from vafw.traffic.address_set import AddressSet, normalise
 from vafw.traffic.appliance import INSIDE, OUTSIDE
+from vafw.traffic.condition import Limit, Schedule, parse_time
+from vafw.traffic.host_name import name_pattern
+from vafw.traffic.nat import Nat, PortForward
+from vafw.traffic.packet import ICMP, ICMPV6, TCP, UDP, UNTAGGED, ServiceMatch
 from vafw.traffic.proof import Pattern
 from vafw.traffic.reason import State
-from vafw.traffic.rule import ICMP, ICMPV6, TCP, UDP, Action, AddressSet, Rule, Ruleset, Selector, ServiceMatch
+from vafw.traffic.rule import RULE_STATES, Action, Rule, Ruleset, Selector
 from vafw.traffic.services import SERVICES
 
 RFC1918: Final = AddressSet.of(map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
@@ -25,21 +30,44 @@ RFC1918: Final = AddressSet.of(map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "
 PROTOCOLS: Final = {"tcp": TCP, "udp": UDP, "icmp": ICMP, "icmpv6": ICMPV6}
 
 
-def zones(documents: DocumentSet) -> Mapping[str, Selector]:
+def zones(documents: DocumentSet) -> Mapping[str, tuple[Selector, ...]]:
     """Every zone that a rule of this policy may name.
 
     An appliance that declares no address is none: a rule that names it would match everything or nothing.
     """
-    appliances = {use.name: Selector(None, own_addresses(use)) for use in appliance_uses(documents) if use.addresses}
+    appliances = {use.name: (Selector(None, own_addresses(use)),) for use in appliance_uses(documents) if use.addresses}
     user = user_os(documents)
     return {
-        **{name: Selector(None, AddressSet.of(nets)) for name, nets in documents.policy.model.traffic.zones.items()},
+        **{name: own_zone(members) for name, members in documents.policy.model.traffic.zones.items()},
         **appliances,
-        "any": Selector(None, AddressSet.everything()),
-        USER_OS: Selector(INSIDE, own_addresses(user) if user.addresses else AddressSet.everything()),
-        "internet": Selector(OUTSIDE, PUBLIC),
-        "rfc1918": Selector(None, RFC1918),
+        "any": (Selector(None, AddressSet.everything()),),
+        USER_OS: (Selector(INSIDE, own_addresses(user) if user.addresses else AddressSet.everything()),),
+        "internet": (Selector(OUTSIDE, PUBLIC),),
+        "rfc1918": (Selector(None, RFC1918),),
     }
+
+
+def own_zone(members: Iterable[str]) -> tuple[Selector, ...]:
+    """What a policy's own zone means: its networks and ranges, and its host names."""
+    members = tuple(members)
+    names = tuple(each for each in members if is_host_name(each))
+    networks = AddressSet.from_texts(each for each in members if not is_host_name(each))
+    literal = (Selector(None, networks),) if not networks.is_empty or not names else ()
+    return (*literal, named(names)) if names else literal
+
+
+def named(names: tuple[str, ...]) -> Selector:
+    """Whatever these host names stand for, outside and no address of a local network: answers are not to be trusted."""
+    return Selector(OUTSIDE, NAMEABLE, names)
+
+
+def is_host_name(text: str) -> bool:
+    """Whether a zone's member, or what stands for a zone in a rule, is a host name."""
+    try:
+        name_pattern(text)
+    except ValueError:
+        return False
+    return True
 
 
 def own_addresses(use: VmUse) -> AddressSet:
@@ -78,12 +106,44 @@ def compile_rules(documents: DocumentSet) -> Ruleset:
                 services=matches(rule.service, known_services),
                 action=Action(rule.action),
                 log=rule.log,
+                states=tuple(state for state in RULE_STATES if state in rule.state),
+                limit=None if rule.limit is None else Limit.parse(rule.limit),
+                schedule=None if rule.when is None else schedule(rule.when),
+                vlans=normalise(map(vlan_range, rule.vlan)),
+                mark=rule.mark,
             )
             for rule in traffic.rules
         ),
         Action(traffic.default),
         inside=own_addresses(user) if user.addresses else None,
+        nat=translation(traffic.nat, known_zones),
+        offload=traffic.offload,
     )
+
+
+def schedule(window: TimeWindow) -> Schedule:
+    """A rule's window of time."""
+    return Schedule(window.days, parse_time(window.from_), parse_time(window.until))
+
+
+def vlan_range(vlan: str | int) -> tuple[int, int]:
+    """Both ends of ``10`` or ``10-19``, inclusive; 0 for ``untagged``."""
+    return (UNTAGGED, UNTAGGED) if vlan == "untagged" else port_range(vlan)
+
+
+def translation(nat: Translation, known: Mapping[str, tuple[Selector, ...]]) -> Nat:
+    """The policy's address translation."""
+    hidden = AddressSet.nothing()
+    for selector in selectors(nat.masquerade, known):
+        hidden = hidden.union(selector.addresses)
+    return Nat(hidden, tuple(map(port_forward, nat.forward)))
+
+
+def port_forward(forwarding: PortForwarding) -> PortForward:
+    """One port forward."""
+    host, ports = ip_address(forwarding.to), port_range(forwarding.port)
+    to_port = forwarding.to_port or ports[0]
+    return PortForward(forwarding.name, PROTOCOLS[forwarding.protocol], ports, host.version, int(host), to_port)
 
 
 def compile_pattern(documents: DocumentSet, pattern: PacketPattern) -> Pattern:
@@ -97,9 +157,11 @@ def compile_pattern(documents: DocumentSet, pattern: PacketPattern) -> Pattern:
     )
 
 
-def selectors(names: Iterable[str], known: Mapping[str, Selector]) -> tuple[Selector, ...]:
-    """The zones of these names."""
-    return tuple(known[name] for name in names)
+def selectors(names: Iterable[str], known: Mapping[str, tuple[Selector, ...]]) -> tuple[Selector, ...]:
+    """The zones of these names; a host name is one of its own."""
+    return tuple(
+        each for name in names for each in (known[name] if name in known or "." not in name else (named((name,)),))
+    )
 
 
 def matches(names: Iterable[str], known: Mapping[str, tuple[ServiceMatch, ...]]) -> tuple[ServiceMatch, ...]:

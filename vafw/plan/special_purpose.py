@@ -66,3 +66,17 @@ SPECIAL_PURPOSE: Final = (
 
 PUBLIC: Final = AddressSet.of(row.network for row in SPECIAL_PURPOSE).complement()
 """Every other address."""
+
+_NEVER_NAMED: Final = tuple(
+    map(
+        ip_network,
+        (
+            "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
+            "192.168.0.0/16", "224.0.0.0/3", "::/8", "64:ff9b::/96", "2002::/16", "fc00::/7", "fe80::/10", "fec0::/10",
+            "ff00::/8",
+        ),
+    )
+)  # fmt: skip
+NAMEABLE: Final = AddressSet.of(_NEVER_NAMED).complement()
+"""Addresses that a host name in a rule may come to stand for: whoever answers for a name must not be able to let it
+stand for a host of the local network, this machine or a group ("DNS rebinding")."""

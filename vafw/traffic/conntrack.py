@@ -66,6 +66,8 @@ class Connection:
     confirmed: bool = False
     flow: Flow | None = None
     """Where the engine counts its packets."""
+    mark: int = 0
+    """What a rule marked it with; 0: nothing."""
 
     @property
     def is_assured(self) -> bool:

@@ -4,9 +4,13 @@ The order of its questions is the order that `nftables.py` writes for a kernel, 
 
     malformed ─▶ drop     ARP, neighbour discovery ─▶ accept     other EtherTypes ─▶ drop
     source not of the inside, though it comes from there ─▶ drop
-    later fragment ─▶ as its first     of a connection, or an error about one ─▶ accept     invalid ─▶ drop
-    opens a connection ─▶ first rule that matches, else the default
+    later fragment ─▶ as its first
+    of a connection, or an error about one ─▶ first rule for that state that decides, else accept
+    invalid ─▶ first rule for invalid packets that decides, else drop
+    opens a connection ─▶ first rule that decides, else the default
 
+A rule decides if it matches, its conditions hold and its action is final; `log` and `mark` only leave a trace. Nearly
+no ruleset has rules for other packets than new ones, and where none has, nothing is asked: that is the fast path.
 A reason that is no rule's name stands in parentheses. What is accepted passes unchanged; nothing is translated.
 A connection is picked up in its middle where a rule accepts its packet, as the kernel does by default
 (`nf_conntrack_tcp_loose=1`); see `tcp_state.py`. Whatever cannot be kept track of is dropped.
@@ -19,6 +23,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from vafw.traffic.appliance import INSIDE
+from vafw.traffic.conditions import Conditions, patterns_of
 from vafw.traffic.conntrack import DEFAULT_LIMIT, Connection, Connections
 from vafw.traffic.first_match import FirstMatch, boundaries
 from vafw.traffic.flows import Count, FlowTable
@@ -38,13 +43,30 @@ from vafw.traffic.reason import (
     TABLE_FULL,
     State,
 )
-from vafw.traffic.rule import ICMP, ICMPV6, PROTOCOL_NAMES, TCP, UDP, Action, Packet, Ruleset
+from vafw.traffic.rule import (
+    ICMP,
+    ICMPV6,
+    PROTOCOL_NAMES,
+    RULE_STATES,
+    TCP,
+    UDP,
+    Action,
+    Packet,
+    Rule,
+    Ruleset,
+)
 
 MOST_FAULTS: Final = 100
 """Different faults of malformed frames that are counted apart: they name lengths that a sender chooses."""
 OTHER_FAULTS: Final = "another fault"
 _NEIGHBOUR_TYPES: Final = range(133, 137)
 """Router and neighbour solicitation and advertisement (RFC 4861)."""
+_UNASKED: Final = {
+    State.ESTABLISHED: (Action.ACCEPT, ESTABLISHED),
+    State.RELATED: (Action.ACCEPT, RELATED),
+    State.INVALID: (Action.DROP, INVALID),
+}
+"""What becomes of packets that no rule decides on; of new ones, what the default says."""
 _LINK_MULTICAST: Final = 0xFF02
 _LINK_LOCAL: Final = 0xFE80 >> 6
 """The first 16 bits of ff02::/16, the first 10 of fe80::/10."""
@@ -60,15 +82,25 @@ class Decision:
     packet: Frame | Malformed
     """What the frame was read as."""
     log: bool = False
-    """Whether the rule asks for a line in the log."""
+    """Whether a rule asks for a line in the log."""
+    logged_by: str = ""
+    """Name of the rule with the action `log` that matched before, the last if there were several."""
+    mark: int = 0
+    """What the packet's connection is marked with; 0: nothing."""
 
 
 class Engine:
     """A ruleset at work."""
 
-    def __init__(self, ruleset: Ruleset, *, connections: int = DEFAULT_LIMIT) -> None:
-        """`connections`: how many are followed at a time; what would open one more is dropped."""
+    def __init__(
+        self, ruleset: Ruleset, *, connections: int = DEFAULT_LIMIT, wall_offset_s: float | None = None
+    ) -> None:
+        """`connections`: how many are followed at a time; what would open one more is dropped.
+
+        `wall_offset_s` added to the time of a packet gives seconds since 1970 for schedules; None: not known.
+        """
         self.ruleset = ruleset
+        self.conditions = Conditions(ruleset, wall_offset_s=wall_offset_s)
         self.connections = Connections(connections)
         self.flows = FlowTable()
         self.counts: dict[str, Count] = {rule.name: Count() for rule in ruleset.rules}
@@ -76,7 +108,12 @@ class Engine:
         self.malformed: dict[str, int] = {}
         """Malformed frames by what is wrong with them, `MOST_FAULTS` of them apart and the others together."""
         self._fragments = Fragments()
-        self._first_match = FirstMatch(ruleset)
+        self._asked = {
+            state: FirstMatch(rules)
+            for state in RULE_STATES
+            if (rules := ruleset.rules_for([state])) or state is State.NEW
+        }
+        self._asks_established = State.ESTABLISHED in self._asked
         self._established = self.counts.setdefault(ESTABLISHED, Count())
         inside = ruleset.inside
         self._inside = inside and {4: boundaries(inside.v4), 6: boundaries(inside.v6)}
@@ -109,7 +146,8 @@ class Engine:
         It takes over counts, flows and those connections whose first packet the new rules accept too. Datagrams that
         are on their way in pieces are forgotten: what is left of them is dropped.
         """
-        follower = Engine(ruleset)
+        follower = Engine(ruleset, wall_offset_s=self.conditions.wall_offset_s)
+        follower.conditions.names = self.conditions.names.kept(patterns_of(ruleset))
         follower.connections = self.connections.kept(follower._would_accept)
         follower.flows, follower.malformed = self.flows, self.malformed
         follower.counts = {**follower.counts, **self.counts}
@@ -122,10 +160,11 @@ class Engine:
         version, protocol = network >> 8, network & 0xFF
         port = second if protocol in (TCP, UDP) else 0
         icmp_type = second >> 8 if protocol in (ICMP, ICMPV6) else 0
-        first = Packet(connection.side, version, source, destination, protocol, port, icmp_type)
+        vlan = connection.original[0][0] if connection.original[0] else 0
+        first = Packet(connection.side, version, source, destination, protocol, port, icmp_type, vlan)
         if connection.side == INSIDE and self._inside and not bisect_right(self._inside[version], source) & 1:
             return False
-        rule = self._first_match.find(first)
+        rule = self._asked[State.NEW].find(first)
         return (rule.action if rule else self.ruleset.default) is Action.ACCEPT
 
     def _decide_packet(
@@ -133,7 +172,7 @@ class Engine:
     ) -> tuple[Decision, Connection | None, int]:
         """Decide on a packet or a first fragment; with the connection it belongs to, and its direction in it."""
         state, connection, direction = self.connections.track(frame, packet, side, now_s)
-        if state is not State.ESTABLISHED or connection is None:
+        if state is not State.ESTABLISHED or connection is None or self._asks_established:
             return self._decide_state(frame, packet, side, now_s, (state, connection)), connection, direction
         flow = connection.flow
         if flow is not None:
@@ -143,7 +182,7 @@ class Engine:
         count = self._established
         count.packets += 1
         count.bytes += len(frame)
-        return Decision(Action.ACCEPT, ESTABLISHED, packet), connection, direction
+        return Decision(Action.ACCEPT, ESTABLISHED, packet, mark=connection.mark), connection, direction
 
     def _decide_state(
         self,
@@ -154,13 +193,13 @@ class Engine:
         tracked: tuple[State, Connection | None],
     ) -> Decision:
         state, connection = tracked
-        if state is State.RELATED:
-            return self._note(frame, Decision(Action.ACCEPT, RELATED, packet), side, now_s)
-        if state is State.INVALID:
-            return self._note(frame, Decision(Action.DROP, INVALID, packet), side, now_s)
         if state is State.WRONG_SIDE:
             return self._note(frame, Decision(Action.DROP, SPOOFED, packet), side, now_s)
-        decision = self._ask_rules(packet, side)
+        decision = self._ask_rules(frame, packet, side, state, now_s)
+        if connection is not None:
+            connection.mark = decision.mark = decision.mark or connection.mark
+        if state in (State.RELATED, State.INVALID, State.ESTABLISHED):
+            return self._note(frame, decision, side, now_s)
         if decision.action is Action.ACCEPT and connection is not None:
             if not self.connections.confirm(connection, now_s):
                 decision = Decision(Action.DROP, TABLE_FULL, packet)
@@ -168,7 +207,13 @@ class Engine:
                 connection.flow = self.flows.at(connection.original, side, decision.rule, Action.ACCEPT, now_s)
         return self._note(frame, decision, side, now_s)
 
-    def _ask_rules(self, packet: Frame, side: str) -> Decision:
+    def _ask_rules(self, frame: bytes, packet: Frame, side: str, state: State, now_s: float) -> Decision:
+        """What the rules for packets of this state say, else what goes without saying."""
+        action, reason = _UNASKED.get(state) or (self.ruleset.default, DEFAULT)
+        decision = Decision(action, reason, packet)
+        asked = self._asked.get(State.NEW if state is State.UNTRACKED else state)
+        if asked is None:
+            return decision
         question = Packet(
             side,
             packet.version,
@@ -177,11 +222,27 @@ class Engine:
             packet.protocol,
             packet.destination_port,
             packet.icmp_type,
+            packet.vlans[0] if packet.vlans else 0,
         )
-        rule = self._first_match.find(question)
-        if rule is None:
-            return Decision(self.ruleset.default, DEFAULT, packet)
-        return Decision(rule.action, rule.name, packet, rule.log)
+        for rule in asked.matching(question):
+            if rule.is_conditional and not self.conditions.hold(rule, question, now_s):
+                continue
+            if rule.action.is_final:
+                decision.action, decision.rule = rule.action, rule.name
+                decision.log = decision.log or rule.log
+                return decision
+            self._trace(rule, decision, len(frame))
+        return decision
+
+    def _trace(self, rule: Rule, decision: Decision, size: int) -> None:
+        """What a rule leaves behind that does not decide."""
+        count = self.counts[rule.name]
+        count.packets += 1
+        count.bytes += size
+        if rule.mark is not None:
+            decision.mark = rule.mark
+        if rule.action is Action.LOG or rule.log:
+            decision.log, decision.logged_by = True, rule.name
 
     def _decide_fragment(self, frame: bytes, packet: Frame, side: str, now_s: float) -> Decision:
         if packet.fragment_offset:

@@ -109,32 +109,39 @@ def _decided(ruleset: Ruleset, pattern: Pattern, side: str, version: int) -> Ite
         region = replace(region, sources=intersect(region.sources, allowed))
     if region.is_empty:
         return
-    if pattern.state is State.NEW:
-        yield from _first_match(ruleset, region, side, version)
-    elif pattern.state is State.INVALID:
-        yield region, INVALID, Action.DROP
-    else:
-        yield region, ESTABLISHED if pattern.state is State.ESTABLISHED else RELATED, Action.ACCEPT
+    left = {
+        State.INVALID: (INVALID, Action.DROP),
+        State.ESTABLISHED: (ESTABLISHED, Action.ACCEPT),
+        State.RELATED: (RELATED, Action.ACCEPT),
+    }.get(pattern.state, (DEFAULT, ruleset.default))
+    rules = tuple(rule for rule in ruleset.rules_for([pattern.state]) if rule.action.is_final)
+    yield from _first_match(rules, left, region, side, version)
 
 
-def _first_match(ruleset: Ruleset, region: _Region, side: str, version: int) -> Iterator[tuple[_Region, str, Action]]:
+def _first_match(
+    rules: tuple[Rule, ...], left: tuple[str, Action], region: _Region, side: str, version: int
+) -> Iterator[tuple[_Region, str, Action]]:
+    """What each rule decides; a conditional one decides on a packet or lets it go on, so both are followed."""
     highest = 2**32 - 1 if version == 4 else 2**128 - 1
     boxes: list[_Region] = []  # made as far as they are asked for: the first rules often decide on everything
     pending = [(region, 0)]
     while pending:
         part, at = pending.pop()
-        while at < len(ruleset.rules):
+        while at < len(rules):
             if at == len(boxes):
-                boxes.append(_box(ruleset.rules[at], side, version, region.services))
+                boxes.append(_box(rules[at], side, version, region.services))
             if not _intersection(part, boxes[at]).is_empty:
                 break
             at += 1
         else:
-            yield part, DEFAULT, ruleset.default
+            yield part, *left
             continue
-        box, rule = boxes[at], ruleset.rules[at]
+        box, rule = boxes[at], rules[at]
         yield _intersection(part, box), rule.name, rule.action
-        pending += [(rest, at + 1) for rest in _difference(part, box, highest)]
+        if rule.is_conditional or rule.vlans:
+            pending.append((part, at + 1))
+        else:
+            pending += [(rest, at + 1) for rest in _difference(part, box, highest)]
 
 
 def _box(rule: Rule, side: str, version: int, domain: Services) -> _Region:

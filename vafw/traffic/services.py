@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from vafw.traffic.rule import ICMP, ICMPV6, TCP, UDP, ServiceMatch
+from vafw.traffic.packet import ICMP, ICMPV6, TCP, UDP, ServiceMatch
 
 
 def _ports(protocol: int, *ports: int) -> ServiceMatch:

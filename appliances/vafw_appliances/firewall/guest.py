@@ -107,4 +107,5 @@ def _line(decision: Decision, port: str) -> str:
         source, destination = f"{source} {packet.source_port}", f"{destination} {packet.destination_port}"
     elif packet.icmp_type or packet.icmp_id:
         protocol += f" type {packet.icmp_type}"
-    return f"{decision.action.value} {decision.rule}: {protocol} from {source} ({port}) to {destination}"
+    noted = f"{decision.logged_by}, then " if decision.logged_by else ""
+    return f"{noted}{decision.action.value} {decision.rule}: {protocol} from {source} ({port}) to {destination}"

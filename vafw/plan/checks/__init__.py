@@ -58,6 +58,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     rules.zone_names_are_free,
     rules.zones_hold_something,
     rules.rules_are_enforced,
+    rules.names_are_followed,
+    rules.translation_is_done,
     rules.owners_are_known,
     rules.managed_appliances_are_known,
     proofs.proofs_hold,

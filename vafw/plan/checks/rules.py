@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 
 from vafw.document.diagnostic import Diagnostic, Label, did_you_mean
 from vafw.document.load import DocumentSet
-from vafw.document.policy import PacketPattern, ProveClause, TrafficRule
+from vafw.document.source import Span
+from vafw.document.traffic import PacketPattern, ProveClause, TrafficRule
 from vafw.document.tree import Step
 from vafw.plan.checks.names import RESERVED
 from vafw.plan.checks.place import span_at
 from vafw.plan.roster import USER_OS, appliance_uses, by_name
-from vafw.plan.rules import services, zones
+from vafw.plan.rules import is_host_name, services, zones
 
 
 def zones_are_known(documents: DocumentSet) -> Iterator[Diagnostic]:
@@ -20,7 +21,7 @@ def zones_are_known(documents: DocumentSet) -> Iterator[Diagnostic]:
     appliances = documents.topology.model.appliances
     for names, where in _named(documents, "from", "to"):
         for index, name in enumerate(names):
-            if name in known:
+            if name in known or is_host_name(name):
                 continue
             here = span_at(documents.policy, *where, index)
             if name in appliances:
@@ -136,6 +137,49 @@ def rules_are_enforced(documents: DocumentSet) -> Iterator[Diagnostic]:
         notes=(f"rules: {', '.join(rule.name for rule in rules)}",) if rules else (),
         hint=f"put {able[0]} into the path" if able else "put an appliance with enforces: [traffic] into the path",
     )
+
+
+def names_are_followed(documents: DocumentSet) -> Iterator[Diagnostic]:
+    """Where a rule names a host, a DNS filter of the path, nearer to the user, tells the firewall its addresses."""
+    uses = by_name(documents)
+    path = documents.topology.model.path
+    hops = [uses[hop] for hop in path if hop in uses and hop != USER_OS]
+    firewalls = [at for at, use in enumerate(hops) if use.enforces("traffic")]
+    if not firewalls or any(use.enforces("dns") for use in hops[firewalls[0] :]):
+        return
+    for names, where in _named(documents, "from", "to"):
+        for index, name in enumerate(names):
+            if is_host_name(name) and where[1] == "rules":
+                yield _unfollowed(documents, name, span_at(documents.policy, *where, index))
+    for zone, members in documents.policy.model.traffic.zones.items():
+        for index, member in enumerate(members):
+            if is_host_name(member):
+                yield _unfollowed(documents, member, span_at(documents.policy, "traffic", "zones", zone, index))
+
+
+def _unfollowed(documents: DocumentSet, name: str, here: Span) -> Diagnostic:
+    return Diagnostic(
+        "VAFW-P007",
+        f"the addresses of '{name}' must come from a DNS filter between the firewall and the user, and there is none",
+        here,
+        "nobody would tell the firewall what this stands for",
+        related=(Label(span_at(documents.topology, "path"), "no hop behind the firewall has enforces: [dns]"),),
+        hint="put a dns-filter into the path, behind the firewall",
+    )
+
+
+def translation_is_done(documents: DocumentSet) -> Iterator[Diagnostic]:
+    """Where addresses are to be translated, a firewall of the path is a router."""
+    nat = documents.policy.model.traffic.nat
+    if nat.masquerade or nat.forward:
+        yield Diagnostic(
+            "VAFW-P008",
+            "a firewall of the path must be a router where addresses are translated, and none is",
+            documents.policy.key_at("traffic", "nat"),
+            "nothing carries this out",
+            related=(Label(span_at(documents.topology, "path"), "these pass frames on as they are"),),
+            hint="give the firewall router: {outside: [...], inside: [...], gateway: [...]} in the topology",
+        )
 
 
 def owners_are_known(documents: DocumentSet) -> Iterator[Diagnostic]:
