@@ -172,7 +172,7 @@ def test_an_unknown_name_keeps_proofs_from_misleading(desk: Desk) -> None:
 def test_a_rule_that_no_packet_can_match_is_a_warning(desk: Desk) -> None:
     impossible = "    - {name: loop, from: user-os, to: user-os, action: drop}\n  prove:"
     (found,) = check(desk(policy=[("  prove:", impossible)]))
-    assert (found.code, found.severity.value, found.label) == ("VAFW-P022", "warning", "no packet is like this")
+    assert (found.code, found.severity.value, found.label) == ("VAFW-P026", "warning", "no packet is like this")
 
 
 def test_a_source_that_is_not_the_users_own_refutes_always_with_the_addresses(desk: Desk) -> None:

@@ -167,9 +167,9 @@ def test_everything_that_is_wrong_is_raised_in_order(desk: Desk) -> None:
 
 
 def test_a_warning_does_not_keep_the_plan_from_being_made(desk: Desk) -> None:
-    idle = [("  prove:", "    - {name: idle, from: user-os, to: rfc1918, action: drop}\n  prove:")]
+    idle = [("  prove:", "    - {name: idle, from: user-os, to: rfc1918, service: ssh, action: drop}\n  prove:")]
     documents = desk(policy=idle)
-    assert [each.code for each in check(documents)] == ["VAFW-P022"]
+    assert [each.code for each in check(documents)] == ["VAFW-P023"]
     assert compile_plan(documents, EVERYTHING).name == "desk"
 
 

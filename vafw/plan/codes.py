@@ -304,9 +304,39 @@ CODES: Final = table(
         ),
         Code(
             "VAFW-P022",
-            "a rule that decides nothing",
-            "The rules before it decide on every packet that it matches, or no packet can match it.",
+            "a rule that is never reached",
+            "Several rules before it decide together on every packet that it matches; the further places show them. "
+            "This is computed for every packet, not guessed from how the rules look.",
             "Move it up, or take it out.",
+        ),
+        Code(
+            "VAFW-P023",
+            "a shadowed rule",
+            "One rule before it decides on every packet that it matches.",
+            "Move it up, narrow the rule before it, or take it out.",
+            "rules:\n  - {name: printer, from: user-os, to: printers, service: ipp, action: accept}\n"
+            "  - {name: no-lan, from: user-os, to: rfc1918, action: reject}",
+        ),
+        Code(
+            "VAFW-P024",
+            "a rule that contradicts another",
+            "A rule before it speaks of exactly the same packets and does something else with them. One of the two is "
+            "a mistake, and the first wins.",
+            "Take one of the two out.",
+        ),
+        Code(
+            "VAFW-P025",
+            "a redundant rule",
+            "Without it the same would happen to every packet: rules after it, or the default, do what it does. A "
+            "rule that writes a log line is never redundant.",
+            "Take it out, or give it `log: true` if its line in the log is what it is for.",
+        ),
+        Code(
+            "VAFW-P026",
+            "a rule that no packet can match",
+            "What it asks for excludes itself: ICMP between IPv6 addresses, both ends on one side, a source that the "
+            "firewall drops as forged before it asks any rule.",
+            "Correct what it asks for, or take it out.",
         ),
         Code(
             "VAFW-M001",

@@ -11,7 +11,19 @@ from typing import Final, TypeAlias
 
 from vafw.document.diagnostic import Diagnostic
 from vafw.document.load import DocumentSet
-from vafw.plan.checks import address, assignment, links, machine, names, path, ports, proofs, rules, settings
+from vafw.plan.checks import (
+    address,
+    assignment,
+    idle_rules,
+    links,
+    machine,
+    names,
+    path,
+    ports,
+    proofs,
+    rules,
+    settings,
+)
 
 Check: TypeAlias = Callable[[DocumentSet], Iterable[Diagnostic]]
 
@@ -63,7 +75,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     rules.owners_are_known,
     rules.managed_appliances_are_known,
     proofs.proofs_hold,
-    proofs.rules_decide_something,
+    idle_rules.rules_do_work,
 )
 """Every check, by theme."""
 

@@ -1,4 +1,4 @@
-"""What the policy says must hold for every packet, proven or refuted with one packet; and rules that decide nothing.
+"""What the policy says must hold for every packet, proven or refuted with one packet.
 
 The proving itself is `traffic.proof`; here its answer is put beside the clause and the rule that decided. Where a name
 is unknown nothing is proven: `rules` has complained of the name, and a proof about other rules would mislead.
@@ -7,33 +7,32 @@ is unknown nothing is proven: `rules` has complained of the name, and a proof ab
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
-from vafw.document.diagnostic import Diagnostic, Label, Severity
+from vafw.document.diagnostic import Diagnostic, Label
 from vafw.document.load import DocumentSet
 from vafw.plan.checks.place import span_at
 from vafw.plan.checks.rules import kind_of, pattern_of, services_are_known, zones_are_known
 from vafw.plan.roster import USER_OS
 from vafw.plan.rules import compile_pattern, compile_rules
-from vafw.traffic.proof import Counterexample, Pattern, counterexample
+from vafw.traffic.proof import Counterexample, Proof
 from vafw.traffic.reason import DEFAULT, SPOOFED
-from vafw.traffic.rule import Action, Rule, Ruleset
 
 
 def proofs_hold(documents: DocumentSet) -> Iterator[Diagnostic]:
     """Every clause under ``prove`` holds for every packet."""
     clauses = documents.policy.model.traffic.prove
-    if not clauses or not _names_are_known(documents):
+    if not clauses or not names_are_known(documents):
         return
-    ruleset = compile_rules(documents)
+    proof = Proof(compile_rules(documents))
     for index, clause in enumerate(clauses):
         pattern = compile_pattern(documents, pattern_of(clause))
-        found = counterexample(ruleset, pattern, passes=clause.never is not None)
+        found = proof.counterexample(pattern, passes=clause.never is not None)
         if found is not None:
             yield _refuted(documents, index, kind_of(clause), found)
 
 
-def _names_are_known(documents: DocumentSet) -> bool:
+def names_are_known(documents: DocumentSet) -> bool:
+    """Whether every name in a rule or a proof stands for something."""
     return not any(True for check in (zones_are_known, services_are_known) for _ in check(documents))
 
 
@@ -65,39 +64,3 @@ def _deciding(documents: DocumentSet, found: Counterexample) -> tuple[Label, ...
     if found.rule == SPOOFED:
         return (Label(span_at(documents.topology, USER_OS, "addresses"), "the source is none of these"),)
     return ()
-
-
-def rules_decide_something(documents: DocumentSet) -> Iterator[Diagnostic]:
-    """Each rule decides on some packet that no rule before it has decided on."""
-    if not _names_are_known(documents):
-        return
-    ruleset = compile_rules(documents)
-    for index, rule in enumerate(ruleset.rules):
-        if not _decides(ruleset, ruleset.rules[:index], rule):
-            yield _shadowed(documents, ruleset, index)
-
-
-def _decides(ruleset: Ruleset, before: tuple[Rule, ...], rule: Rule) -> bool:
-    """Whether some packet reaches `rule` past the rules `before` it."""
-    dropping = tuple(replace(each, action=Action.DROP) for each in before)
-    rules = (*dropping, replace(rule, action=Action.ACCEPT))
-    pattern = Pattern(rule.sources, rule.destinations, rule.services)
-    return counterexample(Ruleset(rules, Action.DROP, ruleset.inside), pattern) is not None
-
-
-def _shadowed(documents: DocumentSet, ruleset: Ruleset, index: int) -> Diagnostic:
-    rule, before = ruleset.rules[index], ruleset.rules[:index]
-    alone = next((at for at, each in enumerate(before) if not _decides(ruleset, (each,), rule)), None)
-    related: tuple[Label, ...] = ()
-    if alone is not None and _decides(ruleset, (), rule):
-        here = span_at(documents.policy, "traffic", "rules", alone, "name")
-        related = (Label(here, f"this rule decides on all of them first: {before[alone].action}"),)
-    return Diagnostic(
-        "VAFW-P022",
-        f"a rule must decide on some packet, and '{rule.name}' decides on none",
-        span_at(documents.policy, "traffic", "rules", index, "name"),
-        "the rules before it leave nothing to it" if _decides(ruleset, (), rule) else "no packet is like this",
-        related=related,
-        hint="move it up, or take it out",
-        severity=Severity.WARNING,
-    )

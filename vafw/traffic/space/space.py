@@ -1,0 +1,234 @@
+"""Header space: sets of packets as diagrams, made of ranges, selectors, services, rules and patterns.
+
+`Space` writes sets; what a list of rules does with them is `outcome`'s, and reading them back is `region`'s. The hard
+part is to write ranges without blowing up: a range shares one prefix, and below it each end is one chain of nodes, so
+that a range of n bits takes at most 2n of them. Sets that rules repeat are written once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable
+from typing import Final
+
+from vafw.traffic.address_set import AddressSet, Ranges
+from vafw.traffic.appliance import opposite
+from vafw.traffic.first_match import addresses_on, service_ranges
+from vafw.traffic.reason import State
+from vafw.traffic.rule import ICMP, ICMPV6, TCP, UDP, Packet, Rule, Ruleset, Selector, ServiceMatch, suits
+from vafw.traffic.space.diagram import Diagram, Diagrams
+from vafw.traffic.space.layout import (
+    DESTINATION,
+    ICMP_TYPE,
+    PORT,
+    PROTOCOL,
+    SIDE,
+    SIDES,
+    SOURCE,
+    STATE,
+    STATES,
+    VARIABLES,
+    VERSION,
+    VERSIONS,
+    VLAN,
+    Field,
+    address_field,
+)
+
+OPENING: Final = {
+    ICMP: ((8, 8), (13, 13), (15, 15), (17, 17)),
+    ICMPV6: ((128, 128), (130, 132), (139, 139), (143, 143)),
+}
+"""ICMP types that open a connection: queries and multicast listeners; others belong to something or are invalid."""
+NEIGHBOUR: Final = ((133, 136),)
+"""Router and neighbour solicitation and advertisement (RFC 4861): no rule speaks of them."""
+
+
+def new_space(*, rules: int = 0) -> Space:
+    """A space with room for so many rules."""
+    from vafw.traffic.space.with_oxidd import LARGE, SMALL, OxiddDiagrams  # deferred: a native library
+
+    return Space(OxiddDiagrams(VARIABLES, room=LARGE if rules > 300 else SMALL))
+
+
+class Space:
+    """Sets of packets; only sets of one space may meet."""
+
+    def __init__(self, diagrams: Diagrams) -> None:
+        self.diagrams: Final = diagrams
+        self.nothing: Final = diagrams.nothing
+        self.everything: Final = diagrams.everything
+        self._written: dict[Hashable, Diagram] = {}
+        self.packets: Final = self._packets()
+        """Every packet that some rule may be asked about, each written in one way only."""
+
+    def among(self, field: Field, ranges: Ranges) -> Diagram:
+        """Packets whose field lies in one of the ranges."""
+        key = (field.first, field.width, ranges)
+        return self._once(key, lambda: self.union([self._range(field, low, high) for low, high in ranges]))
+
+    def union(self, sets: list[Diagram]) -> Diagram:
+        """What lies in any of the sets: joined in pairs, so that no large set is met more often than it must be."""
+        if not sets:
+            return self.nothing
+        while len(sets) > 1:
+            pairs = [left | right for left, right in zip(sets[::2], sets[1::2], strict=False)]
+            sets = pairs + sets[2 * len(pairs) :]
+        return sets[0]
+
+    def is_empty(self, packets: Diagram) -> bool:
+        """Whether no packet lies in it."""
+        return packets == self.nothing
+
+    def within(self, packets: Diagram, others: Diagram) -> bool:
+        """Whether every one of the packets lies among the others."""
+        return packets & ~others == self.nothing
+
+    def side(self, side: str) -> Diagram:
+        """Packets that came in by this port."""
+        return self._is(SIDE, SIDES.index(side))
+
+    def version(self, version: int) -> Diagram:
+        """Packets of IP version 4 or 6."""
+        return self._is(VERSION, VERSIONS.index(version))
+
+    def states(self, states: Iterable[State]) -> Diagram:
+        """Packets that are one of these to the connections."""
+        numbers = sorted(STATES.index(State.NEW if each is State.UNTRACKED else each) for each in states)
+        return self.among(STATE, tuple((each, each) for each in numbers))
+
+    def vlans(self, ranges: Ranges) -> Diagram:
+        """Packets whose outermost VLAN tag has one of these ids, 0 for no tag; without ranges, all."""
+        return self.among(VLAN, ranges) if ranges else self.everything
+
+    def addresses(self, field: Field, addresses: AddressSet) -> Diagram:
+        """Packets whose `SOURCE` or `DESTINATION` is one of these, in either family."""
+        return self._once((field.first, addresses), lambda: self._addresses(field, addresses))
+
+    def services(self, services: tuple[ServiceMatch, ...]) -> Diagram:
+        """Packets of one of these services; without services, all."""
+        if not services:
+            return self.everything
+        return self._once(services, lambda: self.union([self._service(each) for each in services]))
+
+    def between(self, sources: Iterable[Selector], destinations: Iterable[Selector]) -> Diagram:
+        """Packets from one of the sources to one of the destinations."""
+        sources, destinations = tuple(sources), tuple(destinations)
+        if not any(each.side for each in (*sources, *destinations)):
+            return self._pair(addresses_on(sources, SIDES[0]), addresses_on(destinations, SIDES[0]))
+        return self.union(
+            [
+                self.side(side) & self._pair(addresses_on(sources, side), addresses_on(destinations, opposite(side)))
+                for side in SIDES
+            ]
+        )
+
+    def rule(self, rule: Rule) -> Diagram:
+        """Packets that the rule speaks of; a conditional one may still let them go on."""
+        pair = self.between(rule.sources, rule.destinations)
+        return pair & self.services(rule.services) & self.states(rule.states) & self.vlans(rule.vlans)
+
+    def surely(self, rule: Rule) -> Diagram:
+        """Packets that the rule speaks of at all times and whatever names stand for."""
+        if not rule.is_conditional:
+            return self.rule(rule)
+        if rule.limit is not None or rule.schedule is not None:
+            return self.nothing
+        pair = self.between(unnamed(rule.sources), unnamed(rule.destinations))
+        return pair & self.services(rule.services) & self.states(rule.states) & self.vlans(rule.vlans)
+
+    def spoofed(self, ruleset: Ruleset) -> Diagram:
+        """Packets that come from the inside with a source that the inside may not use."""
+        if ruleset.inside is None:
+            return self.nothing
+        return self.side(SIDES[0]) & ~self.addresses(SOURCE, ruleset.inside)
+
+    def packet(self, packet: Packet) -> Diagram:
+        """One packet alone."""
+        at = VERSIONS.index(packet.version)
+        values = (
+            (SIDE, SIDES.index(packet.side)),
+            (VERSION, at),
+            (STATE, STATES.index(packet.state)),
+            (VLAN, packet.vlan),
+            (address_field(SOURCE, packet.version), packet.source),
+            (address_field(DESTINATION, packet.version), packet.destination),
+            (PROTOCOL, packet.protocol),
+            (PORT, packet.port),
+            (ICMP_TYPE, packet.icmp_type),
+        )
+        found = self.everything
+        for field, value in reversed(values):
+            found = self._is(field, value) & found
+        return found & self.packets
+
+    def _is(self, field: Field, value: int) -> Diagram:
+        return self.among(field, ((value, value),))
+
+    def _once(self, key: Hashable, write: Callable[[], Diagram]) -> Diagram:
+        found = self._written.get(key)
+        if found is None:
+            found = self._written[key] = write()
+        return found
+
+    def _range(self, field: Field, low: int, high: int) -> Diagram:
+        """Values from `low` to `high`: the prefix of both, then above the lower end and below the upper one."""
+        ones, zeros, last = self.diagrams.ones, self.diagrams.zeros, field.first + field.width - 1
+        apart = (low ^ high).bit_length()
+        found = self.everything
+        if apart and (low & (1 << apart) - 1 or ~high & (1 << apart) - 1):
+            above = below = self.everything
+            for bit in range(apart - 1):
+                one, zero = ones[last - bit], zeros[last - bit]
+                above = one & above if low >> bit & 1 else one | above
+                below = zero | below if high >> bit & 1 else zero & below
+            highest = last - apart + 1
+            found = (zeros[highest] & above) | (ones[highest] & below)
+        for bit in range(apart, field.width):
+            found = (ones if low >> bit & 1 else zeros)[last - bit] & found
+        return found
+
+    def _addresses(self, field: Field, addresses: AddressSet) -> Diagram:
+        if addresses == AddressSet.everything():
+            return self.everything
+        return self.union(
+            [
+                self.version(version) & self.among(address_field(field, version), addresses.ranges(version))
+                for version in VERSIONS
+                if addresses.ranges(version)
+            ]
+        )
+
+    def _pair(self, sources: AddressSet, destinations: AddressSet) -> Diagram:
+        return self.addresses(SOURCE, sources) & self.addresses(DESTINATION, destinations)
+
+    def _service(self, service: ServiceMatch) -> Diagram:
+        protocol = self._is(PROTOCOL, service.protocol)
+        if service.protocol in (TCP, UDP):
+            return protocol & self.among(PORT, service_ranges((service,), service.protocol))
+        if service.protocol in OPENING and service.icmp_types:
+            return protocol & self.among(ICMP_TYPE, service_ranges((service,), service.protocol))
+        return protocol
+
+    def _packets(self) -> Diagram:
+        """A packet of another protocol has no port, one that is not ICMP no type, and ICMP its own IP version."""
+        has_ports = self._is(PROTOCOL, TCP) | self._is(PROTOCOL, UDP)
+        found = has_ports | self._is(PORT, 0)
+        icmp = self.nothing
+        for protocol, opening in OPENING.items():
+            mine = self._is(PROTOCOL, protocol)
+            fitting = self.union([self.version(each) for each in VERSIONS if suits(protocol, each)])
+            types = ~self.states([State.NEW]) | self.among(ICMP_TYPE, opening)
+            if protocol == ICMPV6:
+                types = types & ~self.among(ICMP_TYPE, NEIGHBOUR)
+            found = found & (~mine | (fitting & types))
+            icmp = icmp | mine
+        unused = self.version(4)
+        for field in (SOURCE, DESTINATION):
+            rest = Field(field.name, field.first + 32, 96)
+            found = found & (~unused | self._is(rest, 0))
+        return found & (icmp | self._is(ICMP_TYPE, 0))
+
+
+def unnamed(selectors: Iterable[Selector]) -> tuple[Selector, ...]:
+    """The selectors that are not host names."""
+    return tuple(each for each in selectors if not each.names)
