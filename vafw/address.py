@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NewType
 
 Hpa = NewType("Hpa", int)
@@ -29,6 +29,8 @@ class Bdf:
     bus: int
     device: int
     function: int
+    requester_id: int = field(init=False, repr=False, compare=False)
+    """The 16-bit requester id; kept, because every memory request of a device asks for it."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that no requester id can carry."""
@@ -37,6 +39,7 @@ class Bdf:
                 "Bdf must have bus 0-255, device 0-31 and function 0-7, "
                 f"not {self.bus}, {self.device} and {self.function}"
             )
+        object.__setattr__(self, "requester_id", self.bus << 8 | self.devfn)
 
     @classmethod
     def parse(cls, text: str) -> Bdf:
@@ -55,11 +58,6 @@ class Bdf:
     def devfn(self) -> int:
         """Device and function as the 8-bit index of a context table."""
         return self.device << 3 | self.function
-
-    @property
-    def requester_id(self) -> int:
-        """The 16-bit requester id."""
-        return self.bus << 8 | self.devfn
 
     def __str__(self) -> str:
         return f"{self.bus:02x}:{self.device:02x}.{self.function}"

@@ -20,30 +20,32 @@ from vafw.address import PAGE_SIZE, Bdf, Hpa, Iova
 from vafw.errors import PlatformUnable
 from vafw.hw.memory import PhysicalMemory
 from vafw.hw.vtd.bits import (
-    OFFSETS,
-    Capability,
     ContextCacheDescriptor,
     ContextEntry,
     DescriptorType,
-    ExtendedCapability,
-    FaultEventAddress,
-    FaultEventControl,
-    FaultEventData,
-    FaultReason,
-    FaultRecording,
-    FaultStatus,
-    GlobalCommand,
     Granularity,
     InterruptEntryCacheDescriptor,
-    InterruptTableAddress,
     IotlbDescriptor,
     Irte,
     MsiAddress,
     PagingEntry,
-    ProtectedMemoryEnable,
     RootEntry,
-    RootTableAddress,
     SourceValidation,
+)
+from vafw.hw.vtd.fault_reason import FaultReason
+from vafw.hw.vtd.registers import (
+    OFFSETS,
+    Capability,
+    ExtendedCapability,
+    FaultEventAddress,
+    FaultEventControl,
+    FaultEventData,
+    FaultRecording,
+    FaultStatus,
+    GlobalCommand,
+    InterruptTableAddress,
+    ProtectedMemoryEnable,
+    RootTableAddress,
 )
 from vafw.vmm.frames import FrameAllocator
 from vafw.vmm.remapping_registers import InvalidationQueue, UnitNotAnswering, UnitRegisters

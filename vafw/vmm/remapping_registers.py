@@ -11,17 +11,8 @@ from typing import TypeVar, final
 from vafw.address import PAGE_SIZE, Hpa
 from vafw.errors import PlatformUnable
 from vafw.hw.memory import PhysicalMemory
-from vafw.hw.vtd.bits import (
-    OFFSETS,
-    ONE_SHOT,
-    DescriptorType,
-    FaultStatus,
-    GlobalCommand,
-    GlobalStatus,
-    QueueAddress,
-    QueueTail,
-    WaitDescriptor,
-)
+from vafw.hw.vtd.bits import DescriptorType, WaitDescriptor
+from vafw.hw.vtd.registers import OFFSETS, ONE_SHOT, FaultStatus, GlobalCommand, GlobalStatus, QueueAddress, QueueTail
 from vafw.register import Register
 from vafw.vmm.frames import FrameAllocator
 

@@ -1,8 +1,8 @@
 """Builds the second-stage tables of one DMA domain in memory: device addresses to host-physical ones.
 
-Not the walker (`vafw.hw.vtd.walk`) and not the flusher (`vafw.vmm.remapping`): a table changed here is obeyed by the
-hardware only once its caches have been invalidated. A change is whole or not at all: what would replace a mapping, tear
-a 2 MiB page, or map the interrupt range is refused before the first entry is written.
+Not the walker (`vafw.hw.vtd.second_level`) and not the flusher (`vafw.vmm.remapping`): a table changed here is obeyed
+by the hardware only once its caches have been invalidated. A change is whole or not at all: what would replace a
+mapping, tear a 2 MiB page, or map the interrupt range is refused before the first entry is written.
 """
 
 from __future__ import annotations

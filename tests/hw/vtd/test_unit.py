@@ -21,7 +21,7 @@ from tests.hw.vtd.bench import (
 from vafw.address import Hpa, Iova
 from vafw.hw.memory import BusError, PhysicalMemory
 from vafw.hw.vtd import Completion, DmaFault, RemappingUnit, UnitCapability
-from vafw.hw.vtd.bits import OFFSETS, FaultRecording, InvalidateAddress
+from vafw.hw.vtd.registers import OFFSETS, FaultRecording, InvalidateAddress
 
 PMEN, PLMBASE, PLMLIMIT, PHMBASE, PHMLIMIT = 0x64, 0x68, 0x6C, 0x70, 0x78
 
@@ -112,6 +112,18 @@ def test_protected_regions_block_untranslated_dma(bench: Bench, address: int, bl
     assert bench.register(PMEN) == 1 << 31 | 1
     answer = bench.unit.translate(NIC, Iova(address), write=True)
     assert isinstance(answer, DmaFault) is blocked
+
+
+def test_pass_through_does_not_reach_a_protected_region() -> None:
+    bench = Bench()
+    bench.context(1 | 0b10 << 2, 5 << 8 | 2)
+    bench.start()
+    bench.write(PLMBASE, 0x60_0000)
+    bench.write(PLMLIMIT, 0x60_0000)
+    assert bench.ask(0x66_6000) == 0x66_6000
+    bench.write(PMEN, 1 << 31)
+    assert bench.ask(0x66_6000) == -1
+    assert bench.ask(0x86_6000) == 0x86_6000
 
 
 def test_a_blocked_request_says_who_wanted_what() -> None:

@@ -1,12 +1,10 @@
-"""Cases 2 to 16 of the walk, and its answers against a second walker that was written from the bit tables alone."""
+"""Cases 2 to 16 of the walk, each by hand; `test_naive_walk` draws the rest."""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from tests.hw.vtd.bench import CONTEXT, NIC, PAGE, ROOT, TABLES, Bench, Record
+from tests.hw.vtd.bench import NIC, PAGE, ROOT, TABLES, Bench, Record
 from vafw.address import Hpa
 from vafw.hw.vtd import UnitCapability
 
@@ -206,66 +204,3 @@ def test_fpd_does_not_hide_an_entry_with_reserved_bits(bench: Bench) -> None:
     bench.start()
     assert bench.ask(0) == -0xB
     assert len(bench.records()) == 1
-
-
-# A second walker. Lowest bits first, as strings, so that it shares nothing with the first but the specification.
-
-ENTRY_BITS = st.sampled_from([0, 1 << 7, 1 << 11, 1 << 12, 1 << 20, 1 << 29, 1 << 46, 1 << 52, 1 << 62])
-CONTEXT_BITS = st.sampled_from(
-    [(0, 0), (0, 0), (1 << 4, 0), (0, 1 << 3), (0, 1 << 7), (2, 0), (1 << 3, 0), (1 << 2, 0)]
-)
-ENTRY = st.tuples(st.sampled_from([0, 1, 2, 3, 3, 3, 3]), st.one_of(st.just(0), ENTRY_BITS))
-
-
-def expected(bench: Bench, iova: int, write: bool) -> int:
-    low, high = (_bits(bench, CONTEXT + NIC.devfn * 16 + half) for half in (0, 8))
-    if low[0] == "0":
-        return -2
-    if "1" in low[4:12] + high[7] + high[24:]:
-        return -0xB
-    levels = {"100": 3, "010": 4}.get(high[0:3], 0)
-    if not levels or low[2:4] not in ("00", "01"):
-        return -3
-    if low[2:4] == "01":
-        return iova
-    if iova >> 12 + 9 * levels:
-        return -4
-    table = int(low[12:64][::-1], 2) << 12
-    for level in range(levels, 0, -1):
-        if table >= bench.memory.size:
-            return -3 if level == levels else -7
-        bits = _bits(bench, table + (iova >> 3 + 9 * level & 511) * 8)
-        if bits[1 if write else 0] == "0":
-            return -5 if write else -6
-        leaf = level == 1 or (bits[7] == "1" and level < 4)
-        low_zero = bits[12 : 3 + 9 * level] if leaf else ""
-        if "1" in bits[11] + bits[46:52] + bits[62] + low_zero + (bits[7] if level > 3 else ""):
-            return -0xC
-        table = int(bits[12:52][::-1], 2) << 12
-        if leaf:
-            return table + iova % (1 << 3 + 9 * level)
-    raise AssertionError("a walk ends at level 1")
-
-
-@given(
-    levels=st.sampled_from([2, 3, 4, 4, 5]),
-    context=CONTEXT_BITS,
-    entries=st.lists(ENTRY, min_size=4, max_size=4),
-    iova=st.integers(0, (1 << 49) - 1),
-    write=st.booleans(),
-)
-def test_drawn_tables_give_the_answer_of_the_second_walker(
-    levels: int, context: tuple[int, int], entries: list[tuple[int, int]], iova: int, write: bool
-) -> None:
-    bench = Bench()
-    bench.context(TABLES | 1 | context[0], 5 << 8 | levels - 2 | context[1])
-    for depth, (rights, bits) in enumerate(entries):
-        table = TABLES + depth * 0x1000
-        for level in (4 - depth, 3 - depth):
-            bench.set(table + (iova >> 3 + 9 * max(level, 1)) % 512 * 8, (table + 0x1000) | rights | bits)
-    bench.start()
-    assert bench.ask(iova, write=write) == expected(bench, iova, write)
-
-
-def _bits(bench: Bench, address: int) -> str:
-    return format(bench.memory.read_u64(Hpa(address)), "064b")[::-1]

@@ -20,7 +20,8 @@ from vafw.hw.pci.function import PciFunction
 from vafw.hw.pci.port import Port
 from vafw.hw.vtd import Completion, DmaFault, Interrupt, RemappingUnit
 from vafw.hw.vtd.bits import INTERRUPT_FIRST, INTERRUPT_LAST
-from vafw.hw.vtd.interrupt import compatibility_interrupt
+from vafw.hw.vtd.interrupt_message import compatibility_interrupt
+from vafw.hw.vtd.table_walk import READ, WRITE
 
 BAR_REGION = Hpa(0xFE00_0000)
 BAR_REGION_SIZE = 0x10_0000
@@ -145,10 +146,13 @@ class RootComplex:
         command = self.config_read(bdf, COMMAND, 2) & ~Command.BUS_MASTER.mask
         self.config_write(bdf, COMMAND, 2, command | Command.pack(BUS_MASTER=int(enabled)))
 
-    def dma_read(self, source: Bdf, iova: Iova, length: int, *, sender: Bdf | None = None) -> bytes | DmaFault:
+    def dma_read(
+        self, source: Bdf, iova: Iova, length: int, *, sender: Bdf | None = None, translated: bool = False
+    ) -> bytes | DmaFault:
         """A device reads memory under the requester id `source`; the first page that is blocked ends it.
 
-        `sender` is the function that really sends it, where that is not the one whose id it uses.
+        `sender` is the function that really sends it, where that is not the one whose id it uses. `translated` says
+        that the address is a host address already (AT = 10b), which only a function that was granted ATS may say.
         """
         if not self._is_flat:
             route = self._route(source, sender or source, iova, write=False)
@@ -159,16 +163,18 @@ class RootComplex:
                 return b"".join(each.to_bytes(4, "little") for each in data)[:length]
             source = route
         if (iova & PAGE_MASK) + length <= PAGE_SIZE:
-            return self._read_page(source, iova, length)
+            return self._read_page(source, iova, length, translated)
         parts = []
         for page, start, end in _pages(iova, length):
-            part = self._read_page(source, page, end - start)
+            part = self._read_page(source, page, end - start, translated)
             if isinstance(part, DmaFault):
                 return part
             parts.append(part)
         return b"".join(parts)
 
-    def dma_write(self, source: Bdf, iova: Iova, data: bytes, *, sender: Bdf | None = None) -> DmaFault | None:
+    def dma_write(
+        self, source: Bdf, iova: Iova, data: bytes, *, sender: Bdf | None = None, translated: bool = False
+    ) -> DmaFault | None:
         """A device writes memory; pages before the first one that is blocked have been written."""
         if not self._is_flat:
             route = self._route(source, sender or source, iova, write=True)
@@ -180,9 +186,9 @@ class RootComplex:
                 return None
             source = route
         if (iova & PAGE_MASK) + len(data) <= PAGE_SIZE:
-            return self._write_page(source, iova, data)
+            return self._write_page(source, iova, data, translated)
         for page, start, end in _pages(iova, len(data)):
-            fault = self._write_page(source, page, data[start:end])
+            fault = self._write_page(source, page, data[start:end], translated)
             if fault is not None:
                 return fault
         return None
@@ -234,34 +240,35 @@ class RootComplex:
             return self._slots[slot]
         return next((each for each in self.functions if each.config.memory_window == window), None)
 
-    def _read_page(self, source: Bdf, iova: Iova, length: int) -> bytes | DmaFault:
+    def _read_page(self, source: Bdf, iova: Iova, length: int, translated: bool) -> bytes | DmaFault:
         if INTERRUPT_FIRST <= iova <= INTERRUPT_LAST:
             return DmaFault(source, iova, False, Completion.UNSUPPORTED_REQUEST)
-        address: int = iova
-        if self._unit is not None:
-            translation = self._unit.translate(source, iova, write=False)
-            if isinstance(translation, DmaFault):
-                return translation
-            address = translation.hpa
+        address = self._host_address(source, iova, READ, translated)
+        if isinstance(address, DmaFault):
+            return address
         if self.guard is None or self.guard.blocks_dma(address, length) is None:
             data = self._memory.read_ram(address, length)
             if data is not None:
                 return data
         return DmaFault(source, iova, False, Completion.UNSUPPORTED_REQUEST)
 
-    def _write_page(self, source: Bdf, iova: Iova, data: bytes) -> DmaFault | None:
+    def _write_page(self, source: Bdf, iova: Iova, data: bytes, translated: bool) -> DmaFault | None:
         if INTERRUPT_FIRST <= iova <= INTERRUPT_LAST:
             return self._write_message(source, iova, data)
-        address: int = iova
-        if self._unit is not None:
-            translation = self._unit.translate(source, iova, write=True)
-            if isinstance(translation, DmaFault):
-                return translation
-            address = translation.hpa
+        address = self._host_address(source, iova, WRITE, translated)
+        if isinstance(address, DmaFault):
+            return address
         blocked = self.guard is not None and self.guard.blocks_dma(address, len(data)) is not None
         if not blocked and self._memory.write_ram(address, data):
             return None
         return DmaFault(source, iova, True, Completion.UNSUPPORTED_REQUEST)
+
+    def _host_address(self, source: Bdf, iova: Iova, right: int, translated: bool) -> int | DmaFault:
+        if self._unit is None:
+            return iova
+        if translated:
+            return self._unit.translated(source, Hpa(iova), write=right == WRITE) or iova
+        return self._unit.host_address(source.requester_id, iova, right)
 
     def _write_message(self, source: Bdf, iova: Iova, data: bytes) -> DmaFault | None:
         """A write to the interrupt range: one dword is a message, anything else is nothing."""

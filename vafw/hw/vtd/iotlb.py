@@ -1,78 +1,98 @@
-"""What the unit remembers of the tables: context cache and IOTLB (VT-d, "Caching Translation Information").
+"""The IOTLB: translations the unit has made, used until software invalidates them (VT-d, "IOTLB").
 
-Entries are used until software invalidates them, however wrong the tables have made them: a stale translation is a real
-one. Superpages are kept as the 4 KiB pages that were touched, which the specification allows; so a hit is one look-up,
-and every context of a domain-id shares its pages.
+Entries are tagged with the domain-id, so every function of a domain shares them, and they are used however wrong the
+tables have become: a stale translation is a real one. Superpages are kept as the 4 KiB pages that were touched, which
+the specification allows; each right has its own look-up, so that a hit needs no further check.
 
-Not-present and erroneous translations are not kept. With caching mode (CAP.CM) they are: as refusals, beside the rest,
-so that the common path never meets them.
+Not-present and erroneous translations are not kept. In caching mode (CAP.CM) they are: as refusals, beside the rest.
 """
 
 from __future__ import annotations
 
 from typing import final
 
-from vafw.hw.vtd.walk import Blocked, Context, Leaf
-
-Pages = dict[int, Leaf]
-"""Page number to the leaf that the 4 KiB page belongs to, for one domain-id."""
+from vafw.hw.vtd.second_level import Leaf
+from vafw.hw.vtd.table_walk import READ, WRITE, Blocked
 
 
 @final
-class TranslationCache:
-    """Context cache and IOTLB."""
+class DomainPages:
+    """What is remembered of one domain-id."""
+
+    __slots__ = ("directories", "readable", "refused", "sizes", "writable")
 
     def __init__(self) -> None:
-        self.contexts: dict[int, tuple[Context, Pages]] = {}
-        """By requester id: the context, and the IOTLB's pages of its domain-id."""
-        self.refused_contexts: dict[int, Blocked] = {}
-        """Caching mode only: by requester id."""
-        self.refused_pages: dict[tuple[int, int, int], Blocked] = {}
-        """Caching mode only: by domain-id, page number and the right that was asked for."""
-        self._domains: dict[int, Pages] = {}
+        self.readable: dict[int, int] = {}
+        self.writable: dict[int, int] = {}
+        """Page number to the host address of that 4 KiB page."""
+        self.sizes: dict[int, int] = {}
+        """Bytes of the page that a table maps, where that is a superpage."""
+        self.directories: dict[int, int] = {}
+        """Number of a 2 MiB region to its directory: the paging-structure cache, which is tagged and emptied alike."""
+        self.refused: dict[tuple[int, int], Blocked] = {}
+        """Caching mode only: by page number and right."""
 
-    def remember_context(self, source_id: int, context: Context) -> tuple[Context, Pages]:
-        """Keep a context; returns it with the pages of its domain-id."""
-        entry = self.contexts[source_id] = (context, self._domains.setdefault(context.domain, {}))
-        return entry
+    def remember(self, iova: int, leaf: Leaf) -> int:
+        """Keep a translation; returns the host address of `iova`."""
+        page = iova >> 12
+        host = leaf.frame | iova & leaf.size - 1 & ~0xFFF
+        if leaf.rights & READ:
+            self.readable[page] = host
+        if leaf.rights & WRITE:
+            self.writable[page] = host
+        if leaf.size != 1 << 12:
+            self.sizes[page] = leaf.size
+        return host | iova & 0xFFF
 
-    def forget_contexts(self) -> None:
-        """Global context-cache invalidation."""
-        self.contexts.clear()
-        self.refused_contexts.clear()
+    def knows(self, page: int) -> bool:
+        """Whether any right to the page is remembered."""
+        return page in self.readable or page in self.writable
 
-    def forget_contexts_of_domain(self, domain: int) -> None:
-        """Domain-selective; a refused context may belong to any domain, and in caching mode counts as domain 0."""
-        for source_id in [each for each, entry in self.contexts.items() if entry[0].domain == domain]:
-            del self.contexts[source_id]
-        if domain == 0:
-            self.refused_contexts.clear()
+    def forget_all(self) -> None:
+        """Everything of this domain-id."""
+        for each in (self.readable, self.writable, self.sizes, self.directories):
+            each.clear()
+        self.refused.clear()
 
-    def forget_contexts_of_device(self, source_id: int, function_mask: int) -> None:
-        """Device-selective; FM 1, 2 and 3 leave one, two or all three bits of the function number uncompared."""
-        compared = 0xFFFF & ~(0, 4, 6, 7)[function_mask]
-        for known in (self.contexts, self.refused_contexts):
-            for each in [each for each in known if (each ^ source_id) & compared == 0]:
-                del known[each]
-
-    def forget_pages(self) -> None:
-        """Global IOTLB invalidation."""
-        for pages in self._domains.values():
-            pages.clear()
-        self.refused_pages.clear()
-
-    def forget_pages_of_domain(self, domain: int) -> None:
-        """Domain-selective IOTLB invalidation."""
-        self._domains.get(domain, {}).clear()
-        for key in [each for each in self.refused_pages if each[0] == domain]:
-            del self.refused_pages[key]
-
-    def forget_page_range(self, domain: int, page: int, address_mask: int) -> None:
-        """Page-selective within a domain: the 2^`address_mask` aligned pages that `page` lies in."""
+    def forget_range(self, page: int, address_mask: int, *, leaves_only: bool) -> None:
+        """The 2^`address_mask` aligned pages that `page` lies in; `leaves_only` keeps the directories (IH)."""
         first = page >> address_mask << address_mask
         covered = range(first, first + (1 << address_mask))
-        pages = self._domains.get(domain, {})
-        for number in covered if len(covered) < len(pages) else [each for each in pages if each in covered]:
-            pages.pop(number, None)
-        for key in [each for each in self.refused_pages if each[0] == domain and each[1] in covered]:
-            del self.refused_pages[key]
+        for known in (self.readable, self.writable, self.sizes):
+            for number in covered if len(covered) < len(known) else [each for each in known if each in covered]:
+                known.pop(number, None)
+        for key in [each for each in self.refused if each[0] in covered]:
+            del self.refused[key]
+        if not leaves_only:
+            for region in range(covered.start >> 9, (covered.stop - 1 >> 9) + 1):
+                self.directories.pop(region, None)
+
+
+@final
+class Iotlb:
+    """Every domain's pages. A domain's object stays when it is emptied: contexts hold on to it."""
+
+    def __init__(self) -> None:
+        self._domains: dict[int, DomainPages] = {}
+
+    def of_domain(self, domain: int) -> DomainPages:
+        """What is remembered of a domain-id."""
+        found = self._domains.get(domain)
+        if found is None:
+            found = self._domains[domain] = DomainPages()
+        return found
+
+    def forget_all(self) -> None:
+        """Global invalidation."""
+        for pages in self._domains.values():
+            pages.forget_all()
+
+    def forget_domain(self, domain: int) -> None:
+        """Domain-selective invalidation."""
+        if domain in self._domains:
+            self._domains[domain].forget_all()
+
+    def forget_range(self, domain: int, page: int, address_mask: int, *, leaves_only: bool) -> None:
+        """Page-selective invalidation within a domain."""
+        if domain in self._domains:
+            self._domains[domain].forget_range(page, address_mask, leaves_only=leaves_only)

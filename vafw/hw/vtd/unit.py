@@ -1,59 +1,58 @@
-"""The DMA remapping unit (DRHD): its register page, and the two questions that the root complex asks it.
+"""The DMA remapping unit (DRHD): its registers, and the questions that the root complex asks it.
 
-    translate(source, iova)        memory request  -->  Translation | DmaFault
-    remap(source, address, data)   message         -->  Interrupt | InterruptFault
+    translate(source, iova)            memory request         -->  Translation | DmaFault
+    host_address(source_id, iova)      the same, for the data path
+    translation_request(source, iova)  ATS                    -->  TranslationCompletion | DmaFault
+    translated(source, hpa)            ATS                    -->  None | DmaFault
+    remap(source, address, data)       message                -->  Interrupt | InterruptFault | None (posted)
 
-Not the driver (`vafw.vmm.remapping`) and not the bus (`vafw.hw.pci.root_complex`). Tables are walked by `walk`,
-remembered by `iotlb`, forgotten by `invalidation`; `fault` keeps the records. What is hard here is time: RTADDR and
-IRTA take effect only with SRTP and SIRTP, and neither those nor TE empties a cache (CAP.ESRTPS = ESIRTPS = 0), so a
-driver that does not invalidate goes on with what the unit remembers.
+Not the driver (`vafw.vmm.remapping`) and not the bus (`vafw.hw.pci.root_complex`). What is hard here is time: RTADDR
+and IRTA take effect only with SRTP and SIRTP, and neither those nor TE empties a cache (CAP.ESRTPS = ESIRTPS = 0), so
+a driver that does not invalidate goes on with what the unit remembers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple, final
 
 from vafw.address import PAGE_SIZE, Bdf, Hpa, Iova
-from vafw.hw.memory import BusError, PhysicalMemory
-from vafw.hw.vtd.bits import (
-    NEVER_SUPPRESSED,
-    OFFSETS,
-    FaultReason,
-    FaultRecording,
-    GlobalCommand,
-    GlobalStatus,
-    InterruptTableAddress,
-    RootTableAddress,
-    Version,
-)
+from vafw.hw.memory import PhysicalMemory
+from vafw.hw.vtd.ats import InvalidationTarget, TranslationCompletion
+from vafw.hw.vtd.blocked_request import AddressType, Completion, DmaFault, InterruptFault
 from vafw.hw.vtd.capability import UnitCapability
-from vafw.hw.vtd.fault import Completion, DmaFault, FaultLog, InterruptFault
-from vafw.hw.vtd.interrupt import (
-    BlockedInterrupt,
+from vafw.hw.vtd.context import find_context
+from vafw.hw.vtd.context_cache import CachedContext, ContextCache
+from vafw.hw.vtd.fault_reason import NEVER_SUPPRESSED, FaultReason
+from vafw.hw.vtd.faults import FaultLog
+from vafw.hw.vtd.interrupt_message import (
     Interrupt,
-    InterruptTable,
+    compatibility_entry,
     compatibility_interrupt,
+    entry_index,
     is_remappable,
+    is_remappable_entry,
+    message_index,
 )
-from vafw.hw.vtd.invalidation import Invalidation
-from vafw.hw.vtd.iotlb import Pages, TranslationCache
-from vafw.hw.vtd.protection import ProtectedRegions
-from vafw.hw.vtd.walk import READ, WRITE, Blocked, Context, Leaf, TableWalker
-from vafw.register import Register
+from vafw.hw.vtd.interrupt_remapping import InterruptRemapping
+from vafw.hw.vtd.invalidation import Caches
+from vafw.hw.vtd.invalidation_queue import InvalidationQueue
+from vafw.hw.vtd.invalidation_registers import InvalidationRegisters
+from vafw.hw.vtd.iotlb import Iotlb
+from vafw.hw.vtd.paging_structures import LEAF_FRAME, find_directory, small_page
+from vafw.hw.vtd.protected_memory import ProtectedRegions
+from vafw.hw.vtd.register_file import RegisterFile
+from vafw.hw.vtd.second_level import Leaf, SecondLevel
+from vafw.hw.vtd.table_walk import READ, WRITE, Blocked
 
 
 class Translation(NamedTuple):
-    """Where one device address leads; a tuple because the data path makes ten of them for a frame."""
+    """Where one device address leads."""
 
     hpa: Hpa
     """The host-physical address of the device address itself, not of its page."""
     page_size: int
     """Bytes of the page that the table maps; 4096 without translation."""
     domain: int
-
-
-_Action = Callable[[], None]
 
 
 @final
@@ -63,180 +62,217 @@ class RemappingUnit:
     def __init__(self, memory: PhysicalMemory, capability: UnitCapability | None = None) -> None:
         """As after power-on: nothing is translated or remapped until software says so."""
         self.capability = capability or UnitCapability()
-        self._cache = TranslationCache()
-        self._walker = TableWalker(memory, self.capability)
-        self._interrupts = InterruptTable(memory)
-        self._faults = FaultLog(self.capability.fault_records)
-        self._invalidation = Invalidation(memory, self._cache, self._interrupts)
-        self._command = GlobalCommand()
-        self._status = GlobalStatus()
-        self._root_address = RootTableAddress()
-        self._interrupt_address = InterruptTableAddress()
+        rules = self.capability.rules
+        self._memory = memory
+        self._rules = rules
+        self._tables = memory.tables
+        self._leaf_reserved = rules.leaf_reserved(1)
+        self._second_level = SecondLevel(memory, rules)
+        self._context_cache = ContextCache(caching_mode=self.capability.caching_mode)
+        self._contexts = self._context_cache.entries
+        self._iotlb = Iotlb()
+        self._interrupts = InterruptRemapping(memory, rules)
         self._protection = ProtectedRegions()
-        self._root_table = 0
-        self._translating = False
-        self._dwords = self._register_page()
+        self._faults = FaultLog(self.capability.fault_records)
+        self._caches = Caches(self._context_cache, self._iotlb, self._interrupts)
+        queue = InvalidationQueue(memory, self._caches, device_tlb=rules.device_tlb)
+        commands = InvalidationRegisters(self._caches)
+        self._queue = queue
+        self._registers = RegisterFile(
+            self.capability,
+            faults=self._faults,
+            commands=commands,
+            queue=queue,
+            protection=self._protection,
+            interrupts=self._interrupts,
+        )
 
     def translate(self, source: Bdf, iova: Iova, *, write: bool) -> Translation | DmaFault:
         """Where a memory request leads, or why it is blocked; a fault is recorded as FPD and the log allow."""
-        if not self._translating:
-            return self._untranslated(source, iova, write)
-        source_id = source.requester_id
-        known = self._cache.contexts.get(source_id)
+        hpa = self.host_address(source.requester_id, iova, WRITE if write else READ)
+        if isinstance(hpa, DmaFault):
+            return hpa
+        known = self._contexts.get(source.requester_id) if self._registers.translating else None
         if known is None:
-            found = self._find_context(source_id)
-            if isinstance(found, Blocked):
-                return self._block(source, iova, write, found)
-            known = found
-        context, pages = known
-        right = WRITE if write else READ
-        leaf = pages.get(iova >> 12)
-        if leaf is None or not leaf.rights & right:
-            walked = self._find_leaf(context, pages, iova, right)
-            if isinstance(walked, Blocked):
-                return self._block(source, iova, write, walked)
-            leaf = walked
-        return Translation(Hpa(leaf.frame | iova & leaf.size - 1), leaf.size, context.domain)
+            return Translation(Hpa(hpa), PAGE_SIZE, 0)
+        return Translation(Hpa(hpa), known.pages.sizes.get(iova >> 12, PAGE_SIZE), known.context.domain)
 
-    def remap(self, source: Bdf, address: int, data: int) -> Interrupt | InterruptFault:
-        """The interrupt that a device's message stands for, or why it is blocked."""
-        if not self._status.IRES:
-            return compatibility_interrupt(address, data)
-        if is_remappable(address):
-            answer = self._interrupts.remap(source, address, data)
-        elif self._status.CFIS and not self._interrupts.extended:
-            return compatibility_interrupt(address, data)
-        else:
-            answer = BlockedInterrupt(InterruptFault(source, 0, FaultReason.COMPATIBILITY_BLOCKED), quiet=False)
-        if isinstance(answer, Interrupt):
-            return answer
-        fault = answer.fault
-        if not answer.quiet:
-            self._faults.record(source.requester_id, fault.index << 48, fault.reason, read=False)
-        return fault
+    def host_address(self, source_id: int, iova: int, right: int) -> int | DmaFault:
+        """The host address alone, for a requester id and READ or WRITE: what the data path asks, at its price."""
+        if self._registers.translating:
+            known = self._contexts.get(source_id)
+            if known is not None:
+                page = (known.readable if right == READ else known.writable).get(iova >> 12)
+                if page is not None:
+                    return page | iova & 0xFFF
+            return self._walk(source_id, known, iova, right)
+        if self._protection.covers(iova):
+            return _refused(source_id, iova, right)
+        return iova
+
+    def translation_request(
+        self, source: Bdf, iova: Iova, *, no_write: bool = False
+    ) -> TranslationCompletion | DmaFault:
+        """The translation that a device asks for, with what rights there are; a fault where it may not ask."""
+        source_id = source.requester_id
+        known = self._granted(source_id, iova, AddressType.TRANSLATION_REQUEST, write=False)
+        if isinstance(known, DmaFault):
+            return known
+        leaf = self._any_right(known, iova)
+        if isinstance(leaf, Blocked):
+            if leaf.reason in (FaultReason.READ_NOT_ALLOWED, FaultReason.WRITE_NOT_ALLOWED):
+                return TranslationCompletion(Hpa(0), PAGE_SIZE, readable=False, writable=False)
+            return self._block(source_id, iova, READ, leaf, AddressType.TRANSLATION_REQUEST)
+        known.pages.remember(iova, leaf)
+        writable = bool(leaf.rights & WRITE) and not no_write
+        return TranslationCompletion(Hpa(leaf.frame), leaf.size, bool(leaf.rights & READ), writable)
+
+    def translated(self, source: Bdf, hpa: Hpa, *, write: bool) -> DmaFault | None:
+        """Whether a device may send a request with a host address; no table is walked for it."""
+        known = self._granted(source.requester_id, hpa, AddressType.TRANSLATED, write=write)
+        if isinstance(known, DmaFault):
+            return known
+        return _refused(source.requester_id, hpa, WRITE if write else READ) if self._protection.covers(hpa) else None
+
+    def connect_device_tlb(self, source: Bdf, device: InvalidationTarget) -> None:
+        """Let invalidation requests for a function reach it."""
+        self._caches.connect(source, device)
+
+    def remap(self, source: Bdf, address: int, data: int) -> Interrupt | InterruptFault | None:
+        """The interrupt that a device's message stands for, why it is blocked, or None: posted, nobody to notify."""
+        if self._registers.remapping and is_remappable(address):
+            return self._remapped(source, message_index(address, data))
+        return self._compatible(source, compatibility_interrupt(address, data))
+
+    def remap_entry(self, source: Bdf, entry: int) -> Interrupt | InterruptFault | None:
+        """The same for the 64 bits of an I/O APIC's redirection table entry."""
+        if self._registers.remapping and is_remappable_entry(entry):
+            return self._remapped(source, entry_index(entry))
+        return self._compatible(source, compatibility_entry(entry))
 
     def take_messages(self) -> tuple[tuple[int, int], ...]:
         """The unit's own messages (address, data), fault and invalidation events, sent since the last call."""
-        return self._faults.take_messages() + self._invalidation.take_messages()
+        return self._faults.take_messages() + self._queue.take_messages()
 
     def mmio_read(self, offset: int, size: int) -> int:
         """Four or eight bytes of the register page; a gap reads as zero."""
-        self._require_whole_dwords(offset, size)
-        if size == 8:
-            return self.mmio_read(offset, 4) | self.mmio_read(offset + 4, 4) << 32
-        if offset not in self._dwords:
-            return 0
-        register, shift, _ = self._dwords[offset]
-        return register.sw_read() >> shift & 0xFFFF_FFFF
+        return self._registers.read(offset, size)
 
     def mmio_write(self, offset: int, size: int, value: int) -> None:
         """Four or eight bytes; what a register commands is done when the write returns."""
-        self._require_whole_dwords(offset, size)
-        if offset not in self._dwords:
-            return
-        register, shift, action = self._dwords[offset]
-        if size == 8 and register.width == 32:
-            self.mmio_write(offset, 4, value & 0xFFFF_FFFF)
-            self.mmio_write(offset + 4, 4, value >> 32)
-            return
-        register.sw_write(value << shift, (1 << 8 * size) - 1 << shift)
-        if action is not None:
-            action()
+        self._registers.write(offset, size, value)
 
     def __repr__(self) -> str:
-        return f"RemappingUnit({self._status!r} {self._root_address!r} {self._faults.status!r})"
+        return f"RemappingUnit({self._registers!r})"
 
-    def _untranslated(self, source: Bdf, iova: Iova, write: bool) -> Translation | DmaFault:
-        if self._protection.covers(iova):
-            return DmaFault(source, iova, write, Completion.UNSUPPORTED_REQUEST)
-        return Translation(Hpa(iova), PAGE_SIZE, 0)
+    def _walk(self, source_id: int, known: CachedContext | None, iova: int, right: int) -> int | DmaFault:
+        """A miss of the context cache or the IOTLB: find, and remember what may be remembered."""
+        if known is None:
+            found = self._find_context(source_id)
+            if isinstance(found, Blocked):
+                return self._block(source_id, iova, right, found)
+            return self.host_address(source_id, iova, right)
+        if iova < known.shortcut:
+            directory = known.directories.get(iova >> 21) or self._find_directory(known, iova)
+            entry = small_page(self._tables, directory, iova, self._leaf_reserved)
+            if entry & right:
+                page, host = iova >> 12, entry & LEAF_FRAME
+                if entry & READ:
+                    known.readable[page] = host
+                if entry & WRITE:
+                    known.writable[page] = host
+                return host | iova & 0xFFF
+        elif known.context.pass_through:
+            return _refused(source_id, iova, right) if self._protection.covers(iova) else iova
+        leaf = self._find_leaf(known, iova, right)
+        if isinstance(leaf, Blocked):
+            return self._block(source_id, iova, right, leaf)
+        return known.pages.remember(iova, leaf)
 
-    def _find_context(self, source_id: int) -> tuple[Context, Pages] | Blocked:
-        """A context-cache miss: walk, and remember what may be remembered."""
-        refused = self._cache.refused_contexts.get(source_id)
+    def _find_directory(self, known: CachedContext, iova: int) -> int:
+        """A miss of the paging-structure cache; 0 where there is no table of 4 KiB pages, or nothing ordinary."""
+        directory = find_directory(self._memory, self._rules, known.context, iova)
+        if directory:
+            known.directories[iova >> 21] = directory
+        return directory
+
+    def _find_context(self, source_id: int) -> CachedContext | Blocked:
+        """A context-cache miss."""
+        refused = self._context_cache.refused.get(source_id)
         if refused is not None:
             return refused
-        found = self._walker.context(self._root_table, source_id)
-        if isinstance(found, Context):
-            return self._cache.remember_context(source_id, found)
-        if self.capability.caching_mode:
-            self._cache.refused_contexts[source_id] = found
-        return found
+        found = find_context(self._memory, self._registers.root_table, source_id, self._rules)
+        if isinstance(found, Blocked):
+            if self.capability.caching_mode:
+                self._context_cache.refused[source_id] = found
+            return found
+        return self._context_cache.remember(source_id, found, self._iotlb.of_domain(found.domain))
 
-    def _find_leaf(self, context: Context, pages: Pages, iova: int, right: int) -> Leaf | Blocked:
+    def _find_leaf(self, known: CachedContext, iova: int, right: int) -> Leaf | Blocked:
         """An IOTLB miss, or a hit whose rights do not suffice: only CM = 1 lets the latter stand without a walk."""
-        key = (context.domain, iova >> 12, right)
-        refused = self._cache.refused_pages.get(key)
+        pages, key = known.pages, (iova >> 12, right)
+        refused = pages.refused.get(key)
         if refused is not None:
             return refused
-        leaf = self._walker.leaf(context, iova, right)
-        if isinstance(leaf, Leaf):
-            pages[iova >> 12] = leaf
-        elif self.capability.caching_mode and iova >> 12 not in pages:
-            self._cache.refused_pages[key] = leaf
+        leaf = self._second_level.leaf(known.context, iova, right)
+        if isinstance(leaf, Blocked) and self.capability.caching_mode and not pages.knows(iova >> 12):
+            pages.refused[key] = leaf
         return leaf
 
-    def _block(self, source: Bdf, iova: Iova, write: bool, blocked: Blocked) -> DmaFault:
+    def _any_right(self, known: CachedContext, iova: int) -> Leaf | Blocked:
+        """The page with whatever rights there are: what is remembered of it, or what a walk finds."""
+        page = iova >> 12
+        readable, writable = known.readable.get(page), known.writable.get(page)
+        host = writable if readable is None else readable
+        if host is not None:
+            rights = (readable is not None) * READ | (writable is not None) * WRITE
+            return Leaf(host, PAGE_SIZE, rights)
+        leaf = self._find_leaf(known, iova, READ)
+        if isinstance(leaf, Blocked) and leaf.reason is FaultReason.READ_NOT_ALLOWED:
+            return self._find_leaf(known, iova, WRITE)
+        return leaf
+
+    def _granted(self, source_id: int, address: int, kind: AddressType, *, write: bool) -> CachedContext | DmaFault:
+        """The context of a function that may use ATS."""
+        right = WRITE if write else READ
+        if not self._registers.translating:
+            return _refused(source_id, address, right)
+        known = self._contexts.get(source_id) or self._find_context(source_id)
+        if isinstance(known, CachedContext):
+            if known.context.device_tlb:
+                return known
+            known = Blocked(FaultReason.TRANSLATION_TYPE_BLOCKS, known.context.quiet)
+        return self._block(source_id, address, right, known, kind)
+
+    def _block(
+        self,
+        source_id: int,
+        iova: int,
+        right: int,
+        blocked: Blocked,
+        kind: AddressType = AddressType.UNTRANSLATED,
+    ) -> DmaFault:
         if not blocked.quiet or blocked.reason in NEVER_SUPPRESSED:
-            self._faults.record(source.requester_id, iova, blocked.reason, read=not write)
-        return DmaFault(source, iova, write, blocked.reason)
+            self._faults.record(source_id, iova, blocked.reason, read=right == READ, address_type=kind)
+        return DmaFault(Bdf.from_requester_id(source_id), Iova(iova), right == WRITE, blocked.reason)
 
-    def _execute(self) -> None:
-        """GCMD was written: SRTP, SIRTP and WBF act once, the other bits become the status."""
-        command, status = self._command, self._status
-        if command.SRTP:
-            self._root_table = self._root_address.RTA << 12
-            status.hw_set(RTPS=1)
-        if command.SIRTP:
-            table = self._interrupt_address
-            self._interrupts.point_to(table.IRTA << 12, 2 << table.S, extended=bool(table.EIME))
-            status.hw_set(IRTPS=1)
-        if command.QIE and not status.QIES:
-            self._invalidation.start_queue()
-        if status.TES and not command.TE:
-            self._faults.restart()
-        queue = command.QIE or (status.QIES and not self._invalidation.idle)
-        status.hw_set(TES=command.TE, IRES=command.IRE, CFIS=command.CFI, QIES=int(bool(queue)))
-        self._translating = bool(command.TE)
+    def _remapped(self, source: Bdf, index: int | FaultReason) -> Interrupt | InterruptFault | None:
+        if isinstance(index, FaultReason):
+            return self._block_interrupt(source, 0, Blocked(index))
+        answer = self._interrupts.remap(source.requester_id, index)
+        return self._block_interrupt(source, index, answer) if isinstance(answer, Blocked) else answer
 
-    def _run_context_command(self) -> None:
-        if self._invalidation.context_command.ICC and not self._status.QIES:
-            self._invalidation.run_context_command()
+    def _compatible(self, source: Bdf, interrupt: Interrupt) -> Interrupt | InterruptFault:
+        """VT-d, "Interrupt Remapping Hardware Operation": compatibility format passes only where software lets it."""
+        if self._registers.passes_compatibility_format:
+            return interrupt
+        return self._block_interrupt(source, 0, Blocked(FaultReason.COMPATIBILITY_BLOCKED))
 
-    def _run_iotlb_command(self) -> None:
-        if self._invalidation.iotlb.IVT and not self._status.QIES:
-            self._invalidation.run_iotlb_command()
+    def _block_interrupt(self, source: Bdf, index: int, blocked: Blocked) -> InterruptFault:
+        if not blocked.quiet:
+            self._faults.record(source.requester_id, (index & 0xFFFF) << 48, blocked.reason, read=False)
+        return InterruptFault(source, index & 0xFFFF, blocked.reason)
 
-    def _run_queue(self) -> None:
-        if self._status.QIES and not self._faults.status.IQE and not self._invalidation.run_queue():
-            self._faults.note_queue_error()
 
-    def _register_page(self) -> dict[int, tuple[Register, int, _Action | None]]:
-        """Offset of each dword to its register, its shift in there and what a write to the register starts."""
-        faults, queue = self._faults, self._invalidation
-        registers: list[tuple[Register, _Action | None]] = [
-            *((each, None) for each in (Version(), self.capability.cap, self.capability.ecap, self._status)),
-            *((each, None) for each in (self._root_address, self._interrupt_address)),
-            (self._command, self._execute),
-            (queue.context_command, self._run_context_command),
-            (queue.iotlb, self._run_iotlb_command),
-            (queue.queue_tail, self._run_queue),
-            *((each, None) for each in (queue.address, queue.queue_head, queue.queue_address, queue.queue_error)),
-            *((each, queue.written) for each in (queue.completion, queue.control)),
-            *((each, None) for each in (queue.data, queue.message_address, queue.message_upper_address)),
-            *((each, faults.written) for each in (faults.status, faults.control)),
-            *((each, None) for each in (faults.data, faults.address, faults.upper_address)),
-            *((each, self._protection.written) for each in self._protection.registers),
-        ]
-        placed = [(OFFSETS[type(register)], register, action) for register, action in registers]
-        first = OFFSETS[FaultRecording]
-        placed += [(first + 16 * n, each, faults.written) for n, each in enumerate(faults.recordings)]
-        return {
-            offset + shift // 8: (register, shift, action)
-            for offset, register, action in placed
-            for shift in range(0, register.width, 32)
-        }
-
-    def _require_whole_dwords(self, offset: int, size: int) -> None:
-        if size not in (4, 8) or offset % size:
-            raise BusError(f"the remapping unit must be accessed with 4 or 8 aligned bytes, not {size} at {offset:#x}")
+def _refused(source_id: int, address: int, right: int) -> DmaFault:
+    return DmaFault(Bdf.from_requester_id(source_id), Iova(address), right == WRITE, Completion.UNSUPPORTED_REQUEST)

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final, final
 
-from vafw.attest.enrolment import Identity, Registrar
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+
 from vafw.attest.evidence import Evidence
 from vafw.clock import Clock
 from vafw.errors import NoSuchObject, PlatformUnable
@@ -87,10 +88,10 @@ class ModelProvider:
         """What it can do."""
         return self.CAPABILITY
 
-    def enrol(self, registrar: Registrar) -> Identity:
-        """Enrol its TPM, before anything is launched."""
-        with self._measured.on_the_bench() as attester:
-            return registrar.enrol(f"model:{self._plan.machine.name}", attester)
+    @property
+    def attestation_key(self) -> EllipticCurvePublicKey:
+        """The public attestation key, as enrolled when the PC was made."""
+        return self._measured.attestation_key
 
     # -- launch and evidence ----------------------------------------------------------------------------------
 

@@ -1,14 +1,15 @@
-"""Protected memory regions: what no device reaches while translation is off (VT-d, "DMA Protection").
+"""Protected memory regions: what no device reaches past the tables (VT-d, "Protected Memory Enable Register").
 
 This is how a measured launch keeps devices away from the VMM before the VMM has written a single table. With
-translation on the tables decide, and the regions are not looked at.
+translation on, the tables decide where there are any: requests that pass through and translated requests are still
+held against the regions, remapped ones are not (the specification lets a unit choose).
 """
 
 from __future__ import annotations
 
 from typing import final
 
-from vafw.hw.vtd.bits import (
+from vafw.hw.vtd.registers import (
     ProtectedHighBase,
     ProtectedHighLimit,
     ProtectedLowBase,

@@ -1,4 +1,4 @@
-"""Blocked requests, and the registers in which the unit remembers them (VT-d, "Primary Fault Logging").
+"""Fault recording: the registers in which the unit remembers blocked requests (VT-d, "Primary Fault Logging").
 
 A blocked request is always answered with a fault value; whether it is also *recorded* is another question, decided
 here: an overflow that software has not cleared stops recording, a requester with a pending record is compressed into
@@ -8,65 +8,18 @@ clearing a record's F clears FSTS.PPF but not PFO, and that only the step of PPF
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import IntEnum
 from typing import final
 
-from vafw.address import Bdf, Iova
-from vafw.hw.vtd.bits import (
+from vafw.hw.vtd.blocked_request import AddressType
+from vafw.hw.vtd.fault_reason import FaultReason
+from vafw.hw.vtd.registers import (
     FaultEventAddress,
     FaultEventControl,
     FaultEventData,
     FaultEventUpperAddress,
-    FaultReason,
     FaultRecording,
     FaultStatus,
 )
-
-
-class Completion(IntEnum):
-    """Why a memory request came to nothing outside the remapping unit."""
-
-    UNSUPPORTED_REQUEST = 1
-    """Neither memory nor a table answers for the address (PCI Express, "Completion Status")."""
-    BUS_MASTER_OFF = 2
-    """The function may not issue requests; this one never left it."""
-    ACS_VIOLATION = 3
-    """A port above the function refused it (PCI Express, "ACS Violation")."""
-
-    @property
-    def text(self) -> str:
-        """The reason in words, for people."""
-        return self.name.lower().replace("_", " ")
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class DmaFault:
-    """A blocked memory request of a device: what it asked for, and why it was refused."""
-
-    source: Bdf
-    address: Iova
-    write: bool
-    reason: FaultReason | Completion
-
-    def __str__(self) -> str:
-        verb = "write" if self.write else "read"
-        return f"DMA {verb} by {self.source} at {self.address:#x} blocked: {self.reason.text} ({self.reason:#x})"
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class InterruptFault:
-    """A blocked interrupt request of a device."""
-
-    source: Bdf
-    index: int
-    """The interrupt index of a request in remappable format, else 0."""
-    reason: FaultReason
-
-    def __str__(self) -> str:
-        return f"interrupt by {self.source} with index {self.index:#x} blocked: {self.reason.text} ({self.reason:#x})"
 
 
 @final
@@ -84,7 +37,15 @@ class FaultLog:
         self._next = 0
         self._messages: list[tuple[int, int]] = []
 
-    def record(self, source_id: int, information: int, reason: FaultReason, *, read: bool) -> None:
+    def record(
+        self,
+        source_id: int,
+        information: int,
+        reason: FaultReason,
+        *,
+        read: bool,
+        address_type: AddressType = AddressType.UNTRANSLATED,
+    ) -> None:
         """Remember one blocked request, unless the log is full or the requester has a pending record."""
         if self.status.PFO or any(each.F and source_id == each.SID for each in self.recordings):
             return
@@ -92,7 +53,7 @@ class FaultLog:
         if recording.F:
             self.status.hw_set(PFO=1)
             return
-        recording.hw_set(FI=information >> 12, SID=source_id, FR=reason, T=int(read), F=1)
+        recording.hw_set(FI=information >> 12, SID=source_id, FR=reason, AT=address_type, T=int(read), F=1)
         if not self.status.PPF:
             self.status.hw_set(PPF=1, FRI=self._next)
             self._raise_event()
@@ -102,6 +63,12 @@ class FaultLog:
         """FSTS.IQE: a descriptor that cannot be executed; raises the fault event."""
         if not self.status.IQE:
             self.status.hw_set(IQE=1)
+            self._raise_event()
+
+    def note_device_timeout(self) -> None:
+        """FSTS.ITE: a device did not say in time that it has invalidated; raises the fault event."""
+        if not self.status.ITE:
+            self.status.hw_set(ITE=1)
             self._raise_event()
 
     def restart(self) -> None:
