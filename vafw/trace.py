@@ -44,6 +44,11 @@ class EventKind(StrEnum):
     GUEST_LOG = "guest.log"
     CONFIG_COMMITTED = "config.committed"
     CONFIG_REPORTED = "config.reported"
+    CONTROL_LOST = "control.lost"
+    """An agent, the broker or the way to it ended; the machine runs on as it was."""
+    CONTROL_BACK = "control.back"
+    RUN_CLEARED = "run.cleared"
+    """Something that an earlier run left behind when it was killed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -227,3 +227,28 @@ def test_a_name_that_is_none_is_refused() -> None:
         ValueError, match=r"^block: a name must be letters, digits, hyphens and dots, such as ads\.example, not 'a b'$"
     ):
         create({"block": ["a b"]})
+
+
+def test_the_filter_follows_itself_with_other_names_and_its_counts_go_on() -> None:
+    filter_ = create({"block": ["ads.example"]})
+    filter_.handle(INSIDE, udp(V4, query("ads.example")), 0.0)
+    follower = filter_.reconfigured({"block": ["news.example"]})  # type: ignore[attr-defined]
+    assert follower.handle(INSIDE, udp(V4, query("ads.example")), 0.0).outcome is Outcome.PASSED
+    assert follower.handle(INSIDE, udp(V4, query("news.example")), 0.0).outcome is Outcome.ANSWERED
+    assert follower.report()["queries"] == {"allowed": 1, "blocked": 2, "malformed": 0}
+    assert filter_.handle(INSIDE, udp(V4, query("ads.example")), 0.0).outcome is Outcome.ANSWERED
+
+
+def test_a_stream_that_was_open_stays_open_and_its_next_query_is_read_by_the_new_names() -> None:
+    filter_ = create({"block": ["ads.example"]})
+    shake_hands(filter_, 100)
+    follower = filter_.reconfigured({"block": ["news.example"]})  # type: ignore[attr-defined]
+    asked = framed(query("news.example"))
+    assert follower.handle(INSIDE, segment("PA", 101, asked), 0.0).outcome is Outcome.ANSWERED
+
+
+def test_names_that_are_none_are_refused_and_the_old_ones_stay() -> None:
+    filter_ = create({"block": ["ads.example"]})
+    with pytest.raises(ValueError, match="block: "):
+        filter_.reconfigured({"block": ["a b"]})  # type: ignore[attr-defined]
+    assert filter_.handle(INSIDE, udp(V4, query("ads.example")), 0.0).outcome is Outcome.ANSWERED

@@ -14,7 +14,7 @@ from tests.control.parts import FOREIGN_KEY, HOUR, NOW, PLACE, START, MemoryAppl
 from vafw.clock import ManualClock
 from vafw.control.agent import APPLY_TIMEOUT_S, Agent, Outcome, Report
 from vafw.control.bus import MqttLine
-from vafw.control.envelope import Version
+from vafw.control.envelope import Version, digest_of
 from vafw.machine.report import Health
 from vafw.trace import Value
 
@@ -28,7 +28,7 @@ def agent(applier: MemoryApplier, floor: Version | None = None) -> Agent:
 async def test_a_newer_generation_is_applied() -> None:
     applier = MemoryApplier()
     report = await agent(applier).take(sealed(1, {"port": 1}))
-    assert report == Report(Outcome.APPLIED, "the probe passed", Version(1, 1), Version(1, 1))
+    assert report == Report(Outcome.APPLIED, "the probe passed", Version(1, 1), Version(1, 1), digest_of({"port": 1}))
     assert applier.applied == [{"port": 1}]
 
 
@@ -64,14 +64,14 @@ async def test_what_may_not_be_applied_is_refused(message: bytes, reason: str, a
     applier = MemoryApplier()
     one = agent(applier)
     await one.take(sealed(2, {"port": 2}))
-    assert await one.take(message) == Report(Outcome.REFUSED, reason, asked, Version(1, 2))
+    assert await one.take(message) == Report(Outcome.REFUSED, reason, asked, Version(1, 2), digest_of({"port": 2}))
     assert applier.applied == [{"port": 2}]
 
 
 async def test_a_generation_below_the_floor_is_refused_after_a_restart() -> None:
     report = await agent(MemoryApplier(), floor=Version(1, 7)).take(sealed(6, {"port": 6}))
     reason = "generation 1.6 must not be lower than 1.7, which was committed before the start"
-    assert report == Report(Outcome.REFUSED, reason, Version(1, 6), None)
+    assert report == Report(Outcome.REFUSED, reason, Version(1, 6), None, digest_of(START))
 
 
 async def test_a_new_epoch_is_newer_than_every_generation_before() -> None:
@@ -92,7 +92,7 @@ async def test_a_change_that_is_not_healthy_goes_back(body: dict[str, Value], re
     one = agent(applier)
     await one.take(sealed(1, {"port": 1}))
     report = await one.take(sealed(2, body))
-    assert report == Report(Outcome.WENT_BACK, reason, Version(1, 2), Version(1, 1))
+    assert report == Report(Outcome.WENT_BACK, reason, Version(1, 2), Version(1, 1), digest_of({"port": 1}))
     assert applier.applied == [{"port": 1}, {"port": 1}]
 
 
@@ -125,7 +125,8 @@ async def test_going_back_that_fails_too_is_said() -> None:
             return Health(False, "it is dead")
 
     report = await agent(Dying()).take(sealed(1, {"port": 1}))
-    assert report == Report(Outcome.BROKEN, "it is dead; going back failed too: it is dead", Version(1, 1), None)
+    reason = "it is dead; going back failed too: it is dead"
+    assert report == Report(Outcome.BROKEN, reason, Version(1, 1), None, digest_of(START))
 
 
 @given(st.lists(st.tuples(st.integers(1, 3), st.integers(1, 5), st.booleans()), max_size=12))

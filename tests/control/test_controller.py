@@ -90,7 +90,8 @@ def broker(lab: Lab) -> MosquittoBroker:
 
 async def test_what_is_pushed_is_applied_and_reported(lab: Lab) -> None:
     entry = await lab.push(1)
-    assert await lab.settled(entry) == Report(Outcome.APPLIED, "the probe passed", Version(1, 1), Version(1, 1))
+    said = Report(Outcome.APPLIED, "the probe passed", Version(1, 1), Version(1, 1), entry.digest)
+    assert await lab.settled(entry) == said
     assert lab.applier.applied == [{"port": 1}]
     reported = await lab.ledger.reported("firewall")
     assert reported is not None
@@ -114,9 +115,10 @@ async def test_rolling_back_to_what_there_is_not_is_refused(lab: Lab) -> None:
 
 
 async def test_a_sick_change_goes_back_and_the_controller_hears_why(lab: Lab) -> None:
-    await lab.settled(await lab.push(1))
+    first = await lab.push(1)
+    await lab.settled(first)
     report = await lab.settled(await lab.push(2, sick=True))
-    assert report == Report(Outcome.WENT_BACK, "the probe failed", Version(1, 2), Version(1, 1))
+    assert report == Report(Outcome.WENT_BACK, "the probe failed", Version(1, 2), Version(1, 1), first.digest)
 
 
 async def test_an_agent_that_died_is_followed_by_one_that_takes_what_is_committed(lab: Lab) -> None:
@@ -135,7 +137,8 @@ async def test_a_forged_configuration_is_refused_and_what_runs_stays(lab: Lab) -
         await bus.publish(topic(LAB, "firewall", DESIRED), b'{"v": "1.0"}', retain=True)
         async with asyncio.timeout(PATIENCE_S):
             await until(lambda: lab.agent.last.outcome is Outcome.REFUSED)
-    assert lab.agent.last == Report(Outcome.REFUSED, "an envelope must have the key ws", None, Version(1, 1))
+    reason = "an envelope must have the key ws"
+    assert lab.agent.last == Report(Outcome.REFUSED, reason, None, Version(1, 1), entry.digest)
 
 
 async def test_the_will_of_an_earlier_connection_is_stale(lab: Lab) -> None:

@@ -7,7 +7,6 @@ flow changed exactly when the configuration did.
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
@@ -74,10 +73,6 @@ async def run_with(
     return done, trace
 
 
-@pytest.mark.skipif(
-    sys.version_info < (3, 11, 4),
-    reason="the request socket closes before its answer on Python 3.11.2: not understood yet",
-)
 async def test_a_flow_is_blocked_and_passes_again_and_no_frame_is_treated_by_neither_version(
     topology: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

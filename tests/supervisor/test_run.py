@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
-from tests.supervisor.machines import build, flip_the_staged_plan
+from tests.supervisor.machines import Failing, build, flip_the_staged_plan
 from vafw.errors import ExitCode, NotRunning, PlatformUnable
+from vafw.machine.report import Health
 from vafw.supervisor.answers import serve
 from vafw.supervisor.requests import Answered, ask, wait_for_end
 from vafw.supervisor.run import RunEnded, RunOptions, run
 from vafw.supervisor.run_directory import RunDirectory
 from vafw.supervisor.snapshot import RunPhase, Snapshot
-from vafw.trace import Value
+from vafw.trace import EventKind, Value
 
 
 async def request(run: RunDirectory, line: bytes) -> dict[str, Any]:
@@ -95,6 +96,67 @@ async def test_a_machine_that_was_quarantined_ends_with_the_gates_exit_code_refu
     assert (await attacking)["data"]["tier"] == "affirming"  # the quote is good; the plan beside it is not
     assert refused.value.exit_code is ExitCode.GATE_FAILED
     assert kept.last_snapshot()["phase"] == "quarantined"
+
+
+async def test_who_waits_when_the_run_ends_is_told_so_before_the_connection_closes(tmp_path: Path) -> None:
+    kept, begun = directory(tmp_path), asyncio.Event()
+
+    async def never() -> Value:
+        begun.set()
+        return await asyncio.Future()
+
+    with kept.hold():
+        async with serve(kept, {"never": never}):
+            asking = asyncio.ensure_future(request(kept, b'{"request": "never"}'))
+            await begun.wait()
+        answer = await asking
+    assert (answer["ok"], answer["exit"]) == (False, ExitCode.NOT_RUNNING)
+    assert answer["error"] == "lab ended before this was done; what was committed is kept"
+
+
+async def test_an_answer_that_was_cancelled_from_within_is_refused_and_not_left_out(tmp_path: Path) -> None:
+    kept = directory(tmp_path)
+
+    async def cancelled() -> Value:
+        raise asyncio.CancelledError
+
+    with kept.hold():
+        async with serve(kept, {"cancelled": cancelled}):
+            answer = await request(kept, b'{"request": "cancelled"}')
+    assert (answer["ok"], answer["exit"]) == (False, ExitCode.NOT_RUNNING)
+
+
+async def test_a_run_that_is_ended_while_it_starts_stops_what_had_started(topology: Path, tmp_path: Path) -> None:
+    machine, platform = build(topology)
+    kept, starting = directory(tmp_path), asyncio.Event()
+
+    class Hanging(Failing):
+        async def start(self, vm: str) -> Health:
+            if vm == "dns":
+                starting.set()
+                await asyncio.Event().wait()
+            return await super().start(vm)
+
+    async def end() -> None:
+        await starting.wait()
+        await request(kept, b'{"request": "down"}')
+
+    ending = asyncio.create_task(end())
+    with pytest.raises(RunEnded) as refused:
+        await run(
+            machine.plan,
+            lambda _clock, _trace: (Hanging(platform.inner, -1, platform.error), machine.appraiser),
+            RunOptions(),
+            clock=machine.clock,
+            directory=kept,
+        )
+    await ending
+    said = "office-laptop was stopped before it was up"
+    assert (refused.value.message, refused.value.exit_code) == (said, ExitCode.INTERRUPTED)
+    left: Any = kept.last_snapshot()
+    phases = {"firewall": "stopped", "dns": "stopped", "user-os": "defined"}
+    assert (left["phase"], {vm["name"]: vm["phase"] for vm in left["vms"]}) == ("stopped", phases)
+    assert kept.events()[-1]["kind"] == EventKind.PLATFORM_POWERED_OFF
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ _PLAIN_BARS: Final = " .:-=+*#%"
 _BAR_WIDTH: Final = 20
 _SPARK_WIDTH: Final = 24
 _MOST_FLOWS: Final = 500
+_HASH: Final = len("sha256:") + 8
 
 Row = tuple[str | Piece, ...]
 """The cells of one row of a table; one with a style as a piece."""
@@ -238,8 +239,9 @@ def _configured(name: str, seen: Json) -> Iterator[Row]:
 def _version(state: Any) -> str:
     if not isinstance(state, dict):
         return "nothing" if state is None else str(state)
-    parts = [f"{key} {state[key]}" for key in ("epoch", "generation", "status", "hash") if state.get(key) is not None]
-    return ", ".join(parts) or "nothing"
+    number = ".".join(str(state[key]) for key in ("epoch", "generation") if state.get(key) is not None)
+    parts = [f"generation {number}" if number else "", state.get("status"), str(state.get("hash", ""))[:_HASH]]
+    return ", ".join(str(part) for part in parts if part) or "nothing"
 
 
 def _compared(what: str, wanted: str, seen: str) -> Row:

@@ -84,6 +84,24 @@ def _vm(vm: Json) -> Iterator[str]:
     yield f"  {_dot(vm['phase'])} {vm['name']:<12} {vm['phase']:<8} {facts}"
     if vm["health"]:
         yield f"      {vm['health']['reason']}"
+    if wanted := vm.get("desired"):
+        yield f"      {_configured(wanted, vm['reported'])}"
+
+
+def _configured(wanted: Json, had: Json | None) -> str:
+    """Desired against reported, in a sentence."""
+    generation = f"generation {_number(wanted)} ({wanted['hash'][:15]})"
+    if had is None:
+        return f"{generation} is desired, nothing is reported yet"
+    if all(wanted[key] == had[key] for key in wanted):
+        return f"{generation} is desired and applied"
+    runs = f"{_number(had)} runs" if had["generation"] else "what it was started with runs"
+    return f"{generation} is desired, {runs}, {had['status']}: {had['reason']}"
+
+
+def _number(version: Json) -> str:
+    """The generation, with its epoch where that is not the first."""
+    return f"{version['generation']}" if version["epoch"] == 1 else f"{version['epoch']}.{version['generation']}"
 
 
 def _row(label: str, text: str) -> str:

@@ -46,9 +46,8 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--control/--no-control",
-    default=False,
-    show_default=True,
-    help="Let `vafw config` change the appliances over MQTT while it is up.",
+    default=None,
+    help="Let `vafw config` change the appliances over MQTT while it is up; on the model platform that is the default.",
 )
 @json_option
 def command(
@@ -63,7 +62,7 @@ def command(
     until_idle: bool,
     tamper: str | None,
     platform: str,
-    control: bool,
+    control: bool | None,
     as_json: bool,
 ) -> int:
     """Bring TOPOLOGY up: measured launch, attestation, the gate, each VM from the wire inwards, traffic.
@@ -79,6 +78,7 @@ def command(
         plan, machine = _on_qemu(topology, script, tamper, wire, [name for name, value in given.items() if value])
     else:
         plan, machine = _on_model(topology, (pcap, pcap_out, wire, user, script), tamper)
+    wanted = control if control is not None else platform == "model"
     output = Output(as_json, "Up")
     try:
         snapshot, _ = asyncio.run(
@@ -88,7 +88,7 @@ def command(
                 options,
                 watch=None if as_json else show_step,
                 ready=None if as_json else partial(_say_ready, ends=until_idle or duration is not None),
-                control=_control(plan, topology) if control else None,
+                control=_control(plan, topology) if wanted else None,
             )
         )
     except RunEnded as ended:

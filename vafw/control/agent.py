@@ -76,6 +76,8 @@ class Report:
     asked: Version | None
     """The version that this is the answer to, as far as the message could be read."""
     running: Version | None
+    digest: str
+    """Of the configuration that runs."""
 
     def to_json(self) -> dict[str, Value]:
         """The body of the message."""
@@ -84,6 +86,7 @@ class Report:
             "reason": self.reason,
             "asked": self.asked.to_json() if self.asked else None,
             "running": self.running.to_json() if self.running else None,
+            "digest": self.digest,
         }
 
 
@@ -126,7 +129,7 @@ class Agent:
         self._clock = clock
         self._running = started_with
         self._floor = floor
-        self._last = Report(Outcome.STARTED, "the appliance runs what it was started with", None, started_with.version)
+        self._last = self._report(Outcome.STARTED, "the appliance runs what it was started with", None)
 
     @property
     def running(self) -> Running:
@@ -233,7 +236,7 @@ class Agent:
             await asyncio.gather(applying, waiting, return_exceptions=True)
 
     def _report(self, outcome: Outcome, reason: str, asked: Version | None) -> Report:
-        self._last = Report(outcome, reason, asked, self._running.version)
+        self._last = Report(outcome, reason, asked, self._running.version, self._running.digest)
         return self._last
 
 

@@ -215,9 +215,10 @@ def report_from(body: Mapping[str, Value]) -> Report:
             str(body["reason"]),
             _version(body["asked"]),
             _version(body["running"]),
+            str(body["digest"]),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise EnvelopeRefused(f"a report must have outcome, reason, asked and running: {error}") from error
+        raise EnvelopeRefused(f"a report must have outcome, reason, asked, running and digest: {error}") from error
 
 
 def _version(value: Value) -> Version | None:

@@ -1,7 +1,8 @@
 """What a running `up` answers to the requests that `vafw.supervisor.requests` sends.
 
 The socket's folder belongs to its owner alone; whoever can open it may ask for everything here. A request that fails,
-whatever of, costs its asker an answer and the machine nothing.
+whatever of, costs its asker an answer and the machine nothing. Nobody is hung up on without one: a run that ends while
+a request is worked on tells its asker so first.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from types import MappingProxyType
-from typing import Final
+from typing import Final, final
 
 from vafw.document.diagnostic import DocumentInvalid
 from vafw.document.rendering import render
@@ -23,6 +24,8 @@ from vafw.supervisor.supervisor import Supervisor
 from vafw.trace import Value
 
 _LINE_LIMIT: Final = 1 << 20
+_FAREWELL_S: Final = 2.0
+"""How long an asker may take to read that the run has ended."""
 
 Answer = Callable[[], Awaitable[Value]]
 DetailedAnswer = Callable[[Mapping[str, Value]], Awaitable[Value]]
@@ -61,36 +64,74 @@ def _require_up(supervisor: Supervisor) -> None:
         raise NotRunning(f"{supervisor.plan.name} must be up for this, and is {supervisor.phase}")
 
 
-@asynccontextmanager
-async def serve(
-    run: RunDirectory, table: Mapping[str, Answer], detailed: Mapping[str, DetailedAnswer] = NOTHING
-) -> AsyncIterator[None]:
-    """Take requests while the block runs; whoever is still connected at its end is hung up on."""
-    open_connections: set[asyncio.StreamWriter] = set()
-    over = asyncio.Event()
+@final
+class Desk:
+    """Where requests are taken, for as long as the run lasts."""
 
-    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        open_connections.add(writer)
+    def __init__(self, name: str, table: Mapping[str, Answer], detailed: Mapping[str, DetailedAnswer]) -> None:
+        self._name = name
+        self._table = table
+        self._detailed = detailed
+        self._over = asyncio.Event()
+        self._open: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
+        """Every connection with the task that speaks on it."""
+        self._busy: set[asyncio.StreamWriter] = set()
+
+    async def close(self) -> None:
+        """Tell whoever still waits that the run ends, then hang up on everybody; safe to call twice."""
+        self._over.set()
+        waiting = [task for writer in self._busy if (task := self._open.get(writer))]
+        if waiting:
+            await asyncio.wait(waiting, timeout=_FAREWELL_S)
+        for writer in tuple(self._open):
+            writer.close()
+
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one connection's requests, one after the other."""
+        self._open[writer] = asyncio.current_task()
         try:
-            while not over.is_set() and (line := await reader.readline()):
-                writer.write(json.dumps(await _answer(line, table, detailed)).encode() + b"\n")
+            while not self._over.is_set() and (line := await reader.readline()):
+                self._busy.add(writer)
+                writer.write(json.dumps(await self._before_the_end(line)).encode() + b"\n")
                 await writer.drain()
+                self._busy.discard(writer)
         except (ConnectionError, ValueError):  # the asker went away, or sent a line beyond the limit
             pass
         finally:
-            open_connections.discard(writer)
+            self._busy.discard(writer)
+            del self._open[writer]
             writer.close()
 
-    server = await asyncio.start_unix_server(converse, run.socket, limit=_LINE_LIMIT)
-    run.socket.chmod(0o600)
-    async with server:
+    async def _before_the_end(self, line: bytes) -> dict[str, Value]:
+        """The answer, or that the run ended before there was one."""
+        working = asyncio.ensure_future(_answer(line, self._table, self._detailed))
+        ending = asyncio.ensure_future(self._over.wait())
         try:
-            yield
+            await asyncio.wait((working, ending), return_when=asyncio.FIRST_COMPLETED)
+            if working.done() and not working.cancelled():
+                return working.result()
+            return _refused(
+                f"{self._name} ended before this was done; what was committed is kept", ExitCode.NOT_RUNNING
+            )
         finally:
-            server.close()
-            over.set()  # for whoever connected in this very moment
-            for writer in tuple(open_connections):
-                writer.close()
+            working.cancel()
+            ending.cancel()
+            await asyncio.gather(working, ending, return_exceptions=True)
+
+
+@asynccontextmanager
+async def serve(
+    run: RunDirectory, table: Mapping[str, Answer], detailed: Mapping[str, DetailedAnswer] = NOTHING
+) -> AsyncIterator[Desk]:
+    """Take requests while the block runs; at its end, or when the desk is closed, nobody is left without an answer."""
+    desk = Desk(run.name, table, detailed)
+    server = await asyncio.start_unix_server(desk.converse, run.socket, limit=_LINE_LIMIT)
+    run.socket.chmod(0o600)
+    try:
+        yield desk
+    finally:
+        server.close()
+        await desk.close()
 
 
 async def _answer(line: bytes, table: Mapping[str, Answer], detailed: Mapping[str, DetailedAnswer]) -> dict[str, Value]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final, final
 
@@ -36,8 +36,17 @@ class ConfigRequests:
     """The requests, each a JSON object in and a JSON value out."""
 
     def __init__(
-        self, controller: Controller, ledger: Ledger, documents: DocumentSet, topology: Path, trace: Trace
+        self,
+        controller: Controller,
+        ledger: Ledger,
+        documents: DocumentSet,
+        topology: Path,
+        *,
+        trace: Trace,
+        entries: Iterable[Entry],
     ) -> None:
+        """`entries` is what is committed when it begins."""
+        self._committed = {each.appliance: each for each in entries}
         self._controller = controller
         self._ledger = ledger
         self._documents = documents
@@ -50,6 +59,10 @@ class ConfigRequests:
             "history": self._history,
             "rollback": self._rollback,
         }
+
+    def states(self) -> Mapping[str, Mapping[str, Value]]:
+        """Desired and reported of every appliance: epoch, generation, hash, status; alike where all is well."""
+        return {name: self._compared(entry) for name, entry in self._committed.items()}
 
     async def answer(self, request: Mapping[str, Value]) -> Value:
         """Answer one request: ``verb``, ``appliance`` and what the verb needs."""
@@ -112,6 +125,7 @@ class ConfigRequests:
         return await self._settled(entry)
 
     async def _settled(self, entry: Entry) -> Value:
+        self._committed[entry.appliance] = entry
         self._trace.record(EventKind.CONFIG_COMMITTED, entry.appliance, **entry.to_json())
         try:
             async with asyncio.timeout(REPORT_TIMEOUT_S):
@@ -136,8 +150,20 @@ class ConfigRequests:
             "desired": entry.to_json(),
             "reported": report.to_json() if report else None,
             "present": self._controller.present(entry.appliance),
-            "in-sync": report is not None and report.running == entry.version,
+            "in-sync": report is not None and (report.running, report.digest) == (entry.version, entry.digest),
         }
+
+    def _compared(self, entry: Entry) -> dict[str, Value]:
+        report = self._controller.report(entry.appliance)
+        wanted: dict[str, Value] = {**entry.version.to_json(), "hash": entry.digest, "status": Outcome.APPLIED.value}
+        if report is None:
+            return {"desired": wanted, "reported": None}
+        running: dict[str, Value] = report.running.to_json() if report.running else {"epoch": None, "generation": None}
+        same = (report.running, report.digest) == (entry.version, entry.digest)
+        started = report.outcome is Outcome.STARTED and same  # nothing was asked, and nothing needs to be
+        status = Outcome.APPLIED if started else report.outcome
+        had = {**running, "hash": report.digest, "status": status.value, "reason": report.reason}
+        return {"desired": wanted, "reported": had}
 
     def _documents_of(self, entry: Entry) -> DocumentSet:
         return with_texts(self._documents, entry.basis) if "policy" in entry.basis else self._documents

@@ -124,7 +124,7 @@ async def _open(around: _Surroundings) -> AsyncIterator[ConfigRequests]:
     state.chmod(0o700)
     name = around.plan.name
     async with Ledger.open(state / LEDGER, around.clock) as ledger, _broker(around) as broker:
-        running = {vm.name: await _put_in_force(around, ledger, vm) for vm in around.appliances}
+        entries = {vm.name: await _put_in_force(around, ledger, vm) for vm in around.appliances}
         key = _signing_key(state / KEY)
 
         def heard(appliance: str, report: Report) -> None:
@@ -132,27 +132,45 @@ async def _open(around: _Surroundings) -> AsyncIterator[ConfigRequests]:
 
         controller = Controller(name, ledger, broker.line(CONTROLLER), key, around.clock, heard=heard)
         async with asyncio.TaskGroup() as tasks:
-            serving = [tasks.create_task(controller.run(), name=f"vafw[{name}].controller")]
-            for vm, began_with in running.items():
+            serving = [tasks.create_task(_serve_controller(controller, around), name=f"vafw[{name}].controller")]
+            for vm, entry in entries.items():
                 own = Ed25519PrivateKey.generate()
                 await ledger.enrol(vm, own.public_key())
                 identity = Identity(name, vm, own, key.public_key())
+                began_with = Running(entry.version, entry.digest, entry.body)
                 served = _serve_agent(identity, broker.line(vm), around, began_with)
                 serving.append(tasks.create_task(served, name=f"vafw[{vm}].agent"))
             with suppress(TimeoutError):  # who has not reported by then will; the machine does not wait for it
                 async with asyncio.timeout(FIRST_REPORT_S):
-                    for each in await ledger.all_desired():
-                        if each.appliance in running:
-                            await controller.settled(each.appliance, each.version)
+                    for each in entries.values():
+                        await controller.settled(each.appliance, each.version)
             ended_by: BaseException | None = None
             try:
-                yield ConfigRequests(controller, ledger, around.documents, around.topology, around.trace)
+                yield ConfigRequests(
+                    controller,
+                    ledger,
+                    around.documents,
+                    around.topology,
+                    trace=around.trace,
+                    entries=entries.values(),
+                )
             except BaseException as error:  # raised again below, outside the group, which would wrap it
                 ended_by = error
             for task in serving:
                 task.cancel()
         if ended_by is not None:
             raise ended_by
+
+
+async def _serve_controller(controller: Controller, around: _Surroundings) -> None:
+    """The controller for ever: a fault, such as a disk that is full, ends its connection and nothing else."""
+    pacing = Pacing(around.clock)
+    while True:
+        try:
+            await controller.run()
+        except Exception as error:
+            _lost(around, CONTROLLER, error)
+        await pacing.pause()
 
 
 async def _serve_agent(identity: Identity, line: Line, around: _Surroundings, running: Running) -> None:
@@ -165,12 +183,18 @@ async def _serve_agent(identity: Identity, line: Line, around: _Surroundings, ru
         try:
             await agent.run()
         except Exception as error:
-            around.trace.record(EventKind.GUEST_LOG, identity.appliance, line=f"agent: {type(error).__name__}: {error}")
+            _lost(around, identity.appliance, error)
         running = agent.running
         await pacing.pause()
 
 
-async def _put_in_force(around: _Surroundings, ledger: Ledger, vm: VmPlan) -> Running:
+def _lost(around: _Surroundings, whose: str, error: Exception) -> None:
+    while isinstance(error, ExceptionGroup):  # a group of tasks wraps what one of them raised
+        error = error.exceptions[0]
+    around.trace.record(EventKind.CONTROL_LOST, whose, reason=str(error) or type(error).__name__)
+
+
+async def _put_in_force(around: _Surroundings, ledger: Ledger, vm: VmPlan) -> Entry:
     """Commit what the documents say where it is new; configure what was committed where it differs from them."""
     entry = await _committed(around, ledger, vm)
     if entry.digest != digest_of(dict(vm.config)):
@@ -180,7 +204,7 @@ async def _put_in_force(around: _Surroundings, ledger: Ledger, vm: VmPlan) -> Ru
                 f"generation {entry.version} of {vm.name} must be in force before traffic: {health.reason}",
                 hint=f"vafw up --no-control runs what the documents say; {entry.note or 'no note'}",
             )
-    return Running(entry.version, entry.digest, entry.body)
+    return entry
 
 
 async def _committed(around: _Surroundings, ledger: Ledger, vm: VmPlan) -> Entry:

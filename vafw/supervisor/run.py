@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Final, Protocol
 
 from vafw.clock import Clock, SystemClock
-from vafw.errors import NotRunning, VafwError
+from vafw.errors import ExitCode, NotRunning, VafwError
 from vafw.plan.plan import Plan
 from vafw.supervisor.answers import DetailedAnswer, answers, serve
 from vafw.supervisor.platform import Appraiser, Platform
@@ -21,7 +22,7 @@ from vafw.supervisor.run_directory import RunDirectory, write_event
 from vafw.supervisor.snapshot import RunPhase, Snapshot
 from vafw.supervisor.steps import Step
 from vafw.supervisor.supervisor import Supervisor
-from vafw.trace import Trace, Value
+from vafw.trace import EventKind, Trace, Value
 
 Assembly = Callable[[Clock, Trace], tuple[Platform, Appraiser]]
 """Makes the platform and the verifier that knows it; both stamp with the clock, the platform records into the trace."""
@@ -34,6 +35,15 @@ class Configured(Protocol):
         """Answer one request of `vafw config`."""
         ...
 
+    def states(self) -> Mapping[str, Mapping[str, Value]]:
+        """What each appliance is to have, and what it reports."""
+        ...
+
+
+CLOSING_S: Final = 15.0
+"""How long control plane and requests may take to close; a run ends without them then."""
+SWITCH_S: Final = 0.0005
+"""After how long another thread of this process gets its turn."""
 
 Control = Callable[[Platform, RunDirectory, Clock, Trace], AbstractAsyncContextManager[Configured]]
 """Opens the control plane of a run, once its VMs are healthy; `vafw.supervisor.control_plane` makes one."""
@@ -47,6 +57,12 @@ class RunOptions:
     """End when what feeds the machine has ended."""
     duration_s: float | None = None
     """End after so many seconds of being up."""
+
+
+class StoppedEarly(VafwError):
+    """Ctrl-C, SIGTERM or `vafw down` came before the run was up; whatever had started was stopped again."""
+
+    exit_code = ExitCode.INTERRUPTED
 
 
 class RunEnded(VafwError):
@@ -76,12 +92,12 @@ async def run(
 ) -> tuple[Snapshot, Trace]:
     """Bring `plan` up, keep it up as the options say, and return how it ended; RunEnded where it failed.
 
-    Requests are taken from the first moment; `ready` is called once traffic flows and Ctrl-C ends the run cleanly.
+    Requests are taken and Ctrl-C ends the run cleanly from the first moment; `ready` is called once traffic flows.
     With `control` the appliances are configured over the network from then on.
     """
     clock = clock or SystemClock()
     directory = directory or RunDirectory(plan.name)
-    with directory.hold(), directory.event_log() as log:
+    with _quick_threads(), directory.hold(), directory.event_log() as log:
         trace = Trace(_since_now(clock), lambda event: write_event(log, event))
         platform, appraiser = assembly(clock, trace)
         supervisor = Supervisor(plan, platform, appraiser, clock=clock, trace=trace, watch=watch)
@@ -94,11 +110,16 @@ async def run(
                 ready(snapshot)
 
         try:
-            async with serve(directory, answers(supervisor, ended.set), detailed), AsyncExitStack() as planes:
-                await supervisor.start()
+            async with (
+                _stopped_by_signal(ended),
+                serve(directory, answers(supervisor, ended.set), detailed) as desk,
+                _closing_in_time(trace) as planes,
+            ):
+                await _unless(ended, supervisor.start(), plan.name)
                 if control is not None:
                     plane = await planes.enter_async_context(control(platform, directory, clock, trace))
-                    detailed["config"] = plane.answer
+                    detailed["config"], supervisor.configured = plane.answer, plane.states
+                planes.push_async_callback(desk.close)  # first of all, while there is something to answer
                 await _stay_up(supervisor, options, clock, ended, is_up)
             with suppress(VafwError):  # no display is assigned, or the user OS was stopped
                 directory.keep("display.png", supervisor.display())
@@ -137,6 +158,50 @@ def _since_now(clock: Clock) -> Callable[[], float]:
     return lambda: clock.monotonic() - began_s
 
 
+async def _unless(ended: asyncio.Event, work: Coroutine[Any, Any, None], name: str) -> None:
+    """Do `work` unless the run is ended before it is done; StoppedEarly where it was."""
+    working, ending = asyncio.ensure_future(work), asyncio.ensure_future(ended.wait())
+    try:
+        await asyncio.wait((working, ending), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise StoppedEarly(f"{name} was stopped before it was up")
+        working.result()
+    finally:
+        for each in (working, ending):
+            each.cancel()
+        await asyncio.gather(working, ending, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _closing_in_time(trace: Trace) -> AsyncIterator[AsyncExitStack]:
+    """A stack that is given up where it does not unwind in time; what it leaves ends with this process."""
+    planes = AsyncExitStack()
+    try:
+        yield planes
+    finally:
+        try:
+            async with asyncio.timeout(CLOSING_S):
+                await planes.aclose()
+        except TimeoutError:
+            trace.record(EventKind.CONTROL_LOST, "control", reason=f"it must close within {CLOSING_S:g} s")
+
+
+@contextmanager
+def _quick_threads() -> Iterator[None]:
+    """Let other threads, the ledger's among them, have their turn soon.
+
+    A loop that always has work lets go of the interpreter's lock for moments only, and whoever wakes up too late for
+    one starts to wait anew: with 5 ms, the default, the ledger's commits took seconds beside a replay whose turns are
+    as long.
+    """
+    before_s = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before_s)
+
+
 async def _stay_up(
     supervisor: Supervisor,
     options: RunOptions,
@@ -145,9 +210,8 @@ async def _stay_up(
     ready: Callable[[Snapshot], None],
 ) -> None:
     try:
-        async with _stopped_by_signal(ended):
-            ready(supervisor.snapshot())
-            await _work_until(ended, supervisor, options, clock)
+        ready(supervisor.snapshot())
+        await _work_until(ended, supervisor, options, clock)
     except BaseExceptionGroup as failures:
         for failure in failures.exceptions:
             if isinstance(failure, VafwError):
@@ -189,7 +253,7 @@ async def _end_after(clock: Clock, seconds: float, ended: asyncio.Event) -> None
 
 @asynccontextmanager
 async def _stopped_by_signal(ended: asyncio.Event) -> AsyncIterator[None]:
-    """The first Ctrl-C or SIGTERM ends the run cleanly; a second Ctrl-C interrupts."""
+    """The first Ctrl-C or SIGTERM ends the run cleanly, also while it starts; a second one interrupts."""
     loop = asyncio.get_running_loop()
 
     def end() -> None:

@@ -14,6 +14,9 @@ from vafw.supervisor.gate import GateDecision
 from vafw.supervisor.steps import StepTree
 from vafw.trace import Value
 
+Configuration = Mapping[str, Mapping[str, Value]]
+"""By appliance: ``desired`` and ``reported``, each with epoch, generation, hash and status."""
+
 
 class RunPhase(StrEnum):
     """Where a run as a whole stands."""
@@ -44,6 +47,7 @@ class Snapshot:
     attestation: AttestationResult | None
     isolation: tuple[IsolationCheck, ...]
     report: PlatformReport
+    configured: Configuration
     reason: str = ""
     """Why it was refused or failed."""
 
@@ -103,4 +107,7 @@ class Snapshot:
             "health": {"healthy": health.healthy, "reason": health.reason} if health else None,
             "vm-exits": dict(report.vm_exits) if report else {},
             "appliance": dict(report.appliance) if report else {},
+            "desired": None,
+            "reported": None,
+            **self.configured.get(name, {}),
         }

@@ -27,7 +27,7 @@ from vafw.machine.report import IsolationCheck, PlatformReport
 from vafw.plan.plan import FailureAction, Plan
 from vafw.supervisor.gate import GateDecision, decide, unavailable
 from vafw.supervisor.platform import Appraiser, Platform
-from vafw.supervisor.snapshot import RunPhase, Snapshot
+from vafw.supervisor.snapshot import Configuration, RunPhase, Snapshot
 from vafw.supervisor.steps import Step, StepState, StepTree
 from vafw.trace import EventKind, Trace
 
@@ -55,6 +55,8 @@ class Supervisor:
     ) -> None:
         self.plan = plan
         self.trace = trace
+        self.configured: Callable[[], Configuration] = dict
+        """Asks the control plane, where there is one, what each appliance is to have and what it reports."""
         self._platform = platform
         self._appraiser = appraiser
         self._clock = clock
@@ -89,6 +91,7 @@ class Supervisor:
             self._attestation,
             self._isolation,
             self._last_report or self._platform.report(),
+            self.configured(),
             self._reason,
         )
 
@@ -173,8 +176,11 @@ class Supervisor:
             yield
         except BaseException as error:
             refused = self._gate is not None and not self._gate.open
-            self._phase = RunPhase.REFUSED if refused else RunPhase.FAILED
-            self._reason = str(error) or type(error).__name__
+            if isinstance(error, asyncio.CancelledError):
+                self._phase, self._reason = RunPhase.STOPPED, "it was stopped before it was up"
+            else:
+                self._phase = RunPhase.REFUSED if refused else RunPhase.FAILED
+                self._reason = str(error) or type(error).__name__
             try:
                 await self.stop()
             except Exception as another:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from copy import copy
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
@@ -48,9 +49,13 @@ def create(config: Mapping[str, Value]) -> PacketAppliance:
 
     ``resolvers``, the addresses it guards, is only reported: queries to any server are looked at.
     """
+    return DnsFilter(*_settings(config))
+
+
+def _settings(config: Mapping[str, Value]) -> tuple[BlockList, tuple[str, ...]]:
     settings = reader.mapping(dict(config), "the DNS filter's config", _SETTINGS)
     texts = {key: reader.texts(settings.get(key, []), key) for key in _SETTINGS}
-    return DnsFilter(BlockList(_names(texts["block"], "block"), _names(texts["allow"], "allow")), texts["resolvers"])
+    return BlockList(_names(texts["block"], "block"), _names(texts["allow"], "allow")), texts["resolvers"]
 
 
 def _names(texts: tuple[str, ...], where: str) -> frozenset[str]:
@@ -71,6 +76,12 @@ class DnsFilter:
         self._counts = dict.fromkeys(("allowed", "blocked", "malformed"), 0)
         self._blocked: dict[str, int] = {}
         self._recent: dict[str, deque[str]] = {key: deque(maxlen=RECENT) for key in ("allowed", "blocked")}
+
+    def reconfigured(self, config: Mapping[str, Value]) -> DnsFilter:
+        """The filter that follows this one with other names: streams stay open, counts go on."""
+        follower = copy(self)  # of two that share streams and counts only one is handed frames
+        follower._names, follower._resolvers = _settings(config)
+        return follower
 
     def handle(self, port: str, frame: bytes, now_s: float) -> Verdict:
         """Decide on one frame."""
