@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from vafw.attest.evidence import Evidence, RootOfTrust
+from vafw.attest.key import AttestationKey
 from vafw.attest.reference import AcceptedValue, ReferenceValues
 from vafw.attest.result import AttestationResult
 from vafw.attest.verifier import Verifier
@@ -132,7 +133,7 @@ class Desk:
         self.clock = ManualClock()
         stream = random_bytes()
         self.verifier = Verifier(
-            self.reference, self.machine.tpm.ak_public, self.clock, lambda length: next(stream)[:length]
+            self.reference, AttestationKey(self.machine.tpm.ak_area), self.clock, lambda length: next(stream)[:length]
         )
 
     def appraise(self, evidence: Evidence, nonce: bytes) -> AttestationResult:

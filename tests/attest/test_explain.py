@@ -13,7 +13,8 @@ from vafw.tcg.algorithms import digest
 
 
 def test_an_affirming_result_is_one_sentence() -> None:
-    assert explain(Desk(launched()).ask()) == ("Everything that was measured is accepted (18 claims).",)
+    result = Desk(launched()).ask()
+    assert explain(result) == (f"Everything that was measured is accepted ({len(result.claims)} claims).",)
 
 
 def test_a_result_without_claims_is_no_pass() -> None:

@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.attest.launched import Desk, launched
+from vafw.attest.key import AttestationKey
 from vafw.attest.quote import (
     appraise_boot,
     appraise_nonce,
@@ -79,7 +80,7 @@ def test_the_hash_algorithm_of_a_signature_cannot_be_downgraded() -> None:
     machine = launched()
     evidence = machine.evidence(b"")
     weaker = evidence.signature[:2] + b"\x00\x04" + evidence.signature[4:]
-    claim = appraise_signature(replace(evidence, signature=weaker), machine.tpm.ak_public)
+    claim = appraise_signature(replace(evidence, signature=weaker), AttestationKey(machine.tpm.ak_area))
     assert claim.reason == (
         "the signature is not one that a TPM made: TPMT_SIGNATURE, byte 2: "
         "the hash algorithm must be 0xb (SHA-256), not 0x4"

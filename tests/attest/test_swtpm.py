@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tests.attest.launched import BANKS, REFERENCE, Desk, Machine, flipped, launched
 from tests.hw.tpm.swtpm import Swtpm, needs_swtpm, running
 from vafw.attest.evidence import Evidence
+from vafw.attest.key import AttestationKey
 from vafw.attest.result import Tier
 from vafw.attest.verifier import Verifier
 from vafw.tcg import LAUNCH_PCRS, LAUNCH_SELECTION, SHA1, SHA256, QuoteAttest, encode_log
@@ -49,9 +50,7 @@ def evidence_of(swtpm: Swtpm, key: int, nonce: bytes) -> Evidence:
 def test_evidence_of_a_real_tpm_is_affirmed_and_one_flipped_bit_of_it_is_not(swtpm: Swtpm) -> None:
     key, public_area, _ = swtpm.create_attestation_key()
     desk = Desk(launched())
-    desk.verifier = Verifier(
-        REFERENCE, point(public_area).public_key(), desk.clock, lambda length: bytes(range(length))
-    )
+    desk.verifier = Verifier(REFERENCE, AttestationKey(public_area), desk.clock, lambda length: bytes(range(length)))
     nonce = desk.verifier.challenge()
     result = desk.appraise(evidence_of(swtpm, key, nonce), nonce)
     assert result.tier is Tier.AFFIRMING

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def test_status_shows_a_running_machine(machine: Running, vafw: Vafw) -> None:
     done = vafw("status", "office-laptop")
     assert (done.code, done.err) == (ExitCode.DONE, "")
     assert done.out.startswith("● office-laptop on office-pc\n      State: up since ")
-    assert "       Gate: open: every one of 19 claims is affirming\n" in done.out
+    assert re.search(r"^       Gate: open: every one of \d+ claims is affirming$", done.out, re.MULTILINE)
     for vm in ("firewall", "dns", "user-os"):
         assert f"  ● {vm:<12} healthy  since " in done.out
 
@@ -53,7 +54,7 @@ def test_attest_prints_the_claims(machine: Running, vafw: Vafw) -> None:
     done = vafw("attest", "office-laptop")
     assert done.code == ExitCode.DONE
     assert "Attestation (model)" in done.out
-    assert "Gate open: every one of 19 claims is affirming" in done.out
+    assert re.search(r"Gate open: every one of \d+ claims is affirming", done.out)
 
 
 def test_tampering_with_what_runs_already_is_refused(machine: Running, vafw: Vafw) -> None:

@@ -12,6 +12,8 @@ from typing import Final
 
 import pytest
 
+from vafw.attest.enrolment import Enrolments, Registrar
+from vafw.attest.ledger import Ledger
 from vafw.attest.reference import AcceptedValue, ReferenceValues
 from vafw.attest.verifier import Verifier
 from vafw.clock import Clock
@@ -58,7 +60,8 @@ def model_bench(_state: Path) -> Bench:
             traffic = Traffic(Feed.SCRIPT, script=script)
             random = secrets.token_bytes
             platform = ModelProvider(accepted, traffic, clock=clock, trace=trace, random=random, tamper=altered)
-            return platform, Verifier(accepted.reference, platform.attestation_key, clock, random)
+            registrar = Registrar(Enrolments(Ledger(None, clock)), clock, random)
+            return platform, Verifier(accepted.reference, platform.enrol(registrar).ak, clock, random)
 
         return make
 
@@ -68,7 +71,8 @@ def model_bench(_state: Path) -> Bench:
 def qemu_bench(state: Path) -> Bench:
     """Real VMs; skipped, with the reason, where this host cannot have them."""
     require_qemu()
-    from vafw.provider.qemu.measure import measure_installed  # deferred: tpm2-pytss may not be installed
+    from vafw.provider.qemu.enrolment import enrol  # deferred: tpm2-pytss may not be installed
+    from vafw.provider.qemu.measure import measure_installed
     from vafw.provider.qemu.provider import QemuProvider
     from vafw.provider.qemu.tamper import ImageTamper
 
@@ -83,7 +87,9 @@ def qemu_bench(state: Path) -> Bench:
             platform = QemuProvider(
                 accepted, state=state, answers=answers, clock=clock, trace=trace, script=script, tamper=altered
             )
-            return platform, Verifier(accepted.reference, platform.attestation_key, clock, secrets.token_bytes)
+            registrar = Registrar(Enrolments(Ledger(None, clock)), clock, secrets.token_bytes)
+            identity = enrol(accepted.name, state, registrar)
+            return platform, Verifier(accepted.reference, identity.ak, clock, secrets.token_bytes)
 
         return make
 

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.conftest import ROOT
+from vafw.attest.enrolment import Enrolments, Registrar
 from vafw.attest.evidence import Evidence
+from vafw.attest.ledger import Ledger
 from vafw.attest.verifier import Verifier
 from vafw.cli.measure import reference_values
 from vafw.cli.model_platform import load_plan
@@ -137,7 +139,8 @@ def build(topology: Path, *, turn: int | None = None, error: Exception | None = 
     trace = Trace(clock.monotonic)
     provider = ModelProvider(plan, Traffic(), clock=clock, trace=trace, random=secrets.token_bytes)
     platform = Failing(provider, -1 if turn is None else turn, error or RuntimeError("injected"))
-    verifier = Verifier(plan.reference, provider.attestation_key, clock, secrets.token_bytes)
+    registrar = Registrar(Enrolments(Ledger(None, clock)), clock, secrets.token_bytes)
+    verifier = Verifier(plan.reference, provider.enrol(registrar).ak, clock, secrets.token_bytes)
     supervisor = Supervisor(plan, platform, verifier, clock=clock, trace=trace)
     return Machine(plan, provider, supervisor, trace, clock, verifier), platform
 

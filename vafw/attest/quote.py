@@ -11,16 +11,14 @@ from collections.abc import Iterable
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from vafw.attest.claims import affirmed, refused
 from vafw.attest.evidence import Evidence, RootOfTrust
+from vafw.attest.key import AttestationKey
 from vafw.attest.result import Claim
 from vafw.tcg.algorithms import DIGEST_SIZES, SHA256, algorithm_name, computable
 from vafw.tcg.attest import ClockInfo, QuoteAttest
 from vafw.tcg.selection import LAUNCH_PCRS, PcrSelection
-from vafw.tcg.signature import decode_signature
 from vafw.wire import FormatError
 
 _ONES: Final = b"\xff" * 32
@@ -36,18 +34,26 @@ def read_quote(evidence: Evidence) -> tuple[Claim, QuoteAttest | None]:
     return affirmed("quote-format", "the quote is a TPMS_ATTEST of type quote", component="quote"), quote
 
 
-def appraise_signature(evidence: Evidence, ak: ec.EllipticCurvePublicKey) -> Claim:
-    """Whether the attestation key signed these very bytes with ECDSA on P-256 and SHA-256."""
+def appraise_signature(evidence: Evidence, ak: AttestationKey) -> Claim:
+    """Whether the enrolled attestation key signed these very bytes, with its own scheme over SHA-256."""
     name, component = "quote-signature", "quote"
-    if not isinstance(ak.curve, ec.SECP256R1):
-        return refused(name, f"the attestation key must be on P-256, not {ak.curve.name}", component=component)
     try:
-        ak.verify(decode_signature(evidence.signature), evidence.quote, ec.ECDSA(hashes.SHA256()))
+        ak.verify(evidence.quote, evidence.signature)
     except FormatError as error:
         return refused(name, f"the signature is not one that a TPM made: {error}", component=component)
     except InvalidSignature:
         return refused(name, "the quote is not signed by the attestation key of this machine", component=component)
     return affirmed(name, "the attestation key of this machine signed the quote", component=component)
+
+
+def appraise_signer(quote: QuoteAttest, ak: AttestationKey) -> Claim:
+    """Whether the key was made under the endorsement hierarchy: under another, a quote's counts are obfuscated."""
+    name, component = "quote-signer", "quote"
+    if quote.qualified_signer != ak.qualified_name:
+        reason = "the attestation key must be a primary key of the endorsement hierarchy, or the boot cannot be told"
+        expected, found = ak.qualified_name.hex(), quote.qualified_signer.hex()
+        return refused(name, reason, component=component, expected=expected, found=found)
+    return affirmed(name, "the attestation key is a primary key of the endorsement hierarchy", component=component)
 
 
 def appraise_nonce(quote: QuoteAttest, nonce: bytes) -> Claim:

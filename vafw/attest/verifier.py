@@ -16,13 +16,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, final
 
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-
 from vafw.attest import components, log, quote
 from vafw.attest.accepted import Acceptance
 from vafw.attest.claims import affirmed, refused
 from vafw.attest.evidence import Evidence, RootOfTrust
 from vafw.attest.expectation import Expectation
+from vafw.attest.key import AttestationKey
 from vafw.attest.profile import profile_of
 from vafw.attest.reference import ReferenceValues
 from vafw.attest.result import AttestationResult, Claim, Tier
@@ -37,6 +36,7 @@ _ALWAYS_CLAIMED: Final = (
     "challenge",
     "quote-format",
     "quote-signature",
+    "quote-signer",
     "nonce",
     "pcr-selection",
     "pcr-values",
@@ -66,7 +66,7 @@ class Verifier:
     def __init__(
         self,
         reference: ReferenceValues,
-        ak: EllipticCurvePublicKey,
+        ak: AttestationKey,
         clock: Clock,
         random: Callable[[int], bytes],
     ) -> None:
@@ -128,6 +128,7 @@ class Verifier:
         if attest is None:
             return
         yield (quote.appraise_signature(evidence, self._ak),)
+        yield (quote.appraise_signer(attest, self._ak),)
         yield (quote.appraise_nonce(attest, nonce),)
         found.clock = attest.clock_info
         yield (quote.appraise_selection(attest),)

@@ -1,73 +1,53 @@
-"""`vafw attest`: a running machine anew, or a fresh launch that starts nothing."""
+"""`vafw attest`: whether a machine is to be believed, and everything around it; each sub-verb imported when it is used.
+
+`vafw attest NAME` attests that topology, as everybody wants most of the time; the other sub-verbs have names of their
+own, and a topology called like one is named by its file.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from pathlib import Path
-from typing import Any
+import importlib
+from typing import Final
 
 import click
 
-from vafw.cli.options import json_option, run_of, topology_file
-from vafw.cli.output import Output
-from vafw.errors import ExitCode, NotRunning, UsageError
-from vafw.supervisor.requests import ask
-from vafw.supervisor.run_directory import RunDirectory
+SUBVERBS: Final = {
+    "topology": "attest a running topology anew, or a fresh launch (the name may be left out)",
+    "enrol": "bind the TPM of a topology's platform to it, once",
+}
+
+
+class AttestVerbs(click.Group):
+    """The sub-verbs; whatever names none of them is the name of a topology."""
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        """Every sub-verb."""
+        return list(SUBVERBS)
+
+    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
+        """Import the sub-verb's module."""
+        if name not in SUBVERBS:
+            return None
+        command = getattr(importlib.import_module(f"vafw.cli.attest_{name}"), "command")  # noqa: B009
+        assert isinstance(command, click.Command)
+        return command
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """Put the sub-verb that everybody means before the name of a topology."""
+        if args and args[0] not in (*SUBVERBS, "--help"):
+            args = ["topology", *args]
+        return super().parse_args(context, args)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """The sub-verbs with their sentences, without importing any."""
+        with formatter.section("Sub-verbs"):
+            formatter.write_dl(list(SUBVERBS.items()))
 
 
 @click.command(
-    epilog="Example: vafw attest policies/office-laptop/topology.yaml --tamper sinit. "
-    "Exit codes: 0 affirming, 20 attestation failed, 21 no attestation could be had."
+    cls=AttestVerbs,
+    subcommand_metavar="NAME | SUB-VERB ...",
+    epilog="Example: vafw attest office-laptop. `vafw attest topology --help` shows the options of that.",
 )
-@click.argument("name")
-@click.option("--tamper", metavar="COMPONENT[:BIT]", help="Alter a component of the fresh launch, as in `vafw up`.")
-@json_option
-def command(name: str, tamper: str | None, as_json: bool) -> int:
-    """Attest the running topology NAME (a name or a topology file) with a fresh nonce.
-
-    Where NAME is a topology file and nothing runs under its name, launch it, attest it, and start nothing.
-    """
-    run = run_of(name)
-    output = Output(as_json, "Attest")
-    if run.is_held():
-        if tamper:
-            raise UsageError("--tamper must be used with a fresh launch, not with a topology that runs")
-        return _running(run, output)
-    if not Path(name).exists():
-        raise NotRunning(f"{run.name} is not running", hint="name a topology file to attest a fresh launch")
-    return _fresh(topology_file(Path(name)), tamper, output)
-
-
-def _running(run: RunDirectory, output: Output) -> int:
-    result: Any = ask(run, "attest")
-    code = ExitCode.DONE if result["tier"] == "affirming" else ExitCode.GATE_FAILED
-    snapshot: Any = ask(run, "status")
-    if not output.json:
-        _print({"attestation": result, "gate": snapshot["gate"]})
-    return output.result({"attestation": result, "gate": snapshot["gate"]}, code)
-
-
-def _fresh(topology: Path, tamper: str | None, output: Output) -> int:
-    from vafw.cli.model_platform import assembly, load_plan  # deferred with all below: a large import
-    from vafw.cli.progress import show_step
-    from vafw.provider.model.tamper import TamperPlan
-    from vafw.provider.model.traffic import Traffic
-    from vafw.supervisor.run import RunEnded, prove
-
-    plan = load_plan(topology)
-    machine = assembly(plan, Traffic(), TamperPlan.parse(tamper, plan) if tamper else None)
-    try:
-        snapshot = asyncio.run(prove(plan, machine, watch=None if output.json else show_step)).to_json()
-    except RunEnded as ended:
-        if not output.json:
-            _print(ended.snapshot.to_json())
-        raise
-    if not output.json:
-        _print(snapshot)
-    return output.result({"attestation": snapshot["attestation"], "gate": snapshot["gate"]})
-
-
-def _print(snapshot: dict[str, Any]) -> None:
-    from vafw.cli.tables import print_snapshot  # deferred: rich is not needed for JSON
-
-    print_snapshot(snapshot, attestation_only=True)
+def command() -> None:
+    """Attest a topology (NAME: a running topology, or a topology file), or do one of the things around it."""

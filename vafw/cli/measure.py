@@ -30,13 +30,16 @@ Measured: TypeAlias = "tuple[bytes, bytes, Mapping[str, bytes]]"
 def command(topology: Path, write: bool, platform: str, as_json: bool) -> int:
     """Compute what the launcher, the VMM and every image of TOPOLOGY measure to.
 
-    On the model platform the launcher is SINIT; on the QEMU platform it is vafw's own, and the VMM is this host's QEMU.
+    On the model platform the launcher is SINIT; on the QEMU platform it is vafw's own, and the VMM is this host's QEMU,
+    whose TPM is enrolled along with --write.
     """
     path, name, measured = _on_qemu(topology) if platform == "qemu" else _on_model(topology)
     text = reference_values(name, *measured, platform)
     if write:
         path.write_text(text, encoding="utf-8")
         print(f"{path}: written", file=sys.stderr)
+        if platform == "qemu":
+            _enrol(name)
     elif not as_json:
         click.echo(text, nl=False)
     sinit, vmm, images = measured
@@ -46,6 +49,13 @@ def command(topology: Path, write: bool, platform: str, as_json: bool) -> int:
         "images": {name: digest.hex() for name, digest in images.items()},
     }
     return Output(as_json, "Measure").result(data)
+
+
+def _enrol(name: str) -> None:
+    from vafw.cli.qemu_platform import enrol  # deferred: a large import
+
+    identity = enrol(name)
+    print(f"{identity.platform}: its TPM is enrolled, attestation key {identity.ak.name.hex()[4:20]}", file=sys.stderr)
 
 
 def _on_qemu(topology: Path) -> tuple[Path, str, Measured]:

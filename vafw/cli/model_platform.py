@@ -8,6 +8,8 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
+from vafw.attest.enrolment import Enrolments, Registrar
+from vafw.attest.ledger import Ledger
 from vafw.attest.verifier import Verifier
 from vafw.clock import Clock
 from vafw.document.load import load_document, load_topology
@@ -39,6 +41,7 @@ def assembly(plan: Plan, traffic: Traffic, tamper: TamperPlan | None = None) -> 
     def assemble(clock: Clock, trace: Trace) -> tuple[Platform, Appraiser]:
         random = secrets.token_bytes
         platform = ModelProvider(plan, traffic, clock=clock, trace=trace, random=random, tamper=tamper)
-        return platform, Verifier(plan.reference, platform.attestation_key, clock, random)
+        identity = platform.enrol(Registrar(Enrolments(Ledger(None, clock)), clock, random))
+        return platform, Verifier(plan.reference, identity.ak, clock, random)
 
     return assemble

@@ -8,17 +8,25 @@ is shipped. `vafw measure TOPOLOGY --platform qemu --write` writes it.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+from cryptography.x509 import Certificate
+
+from vafw.attest.enrolment import Enrolments, Identity, Registrar
+from vafw.attest.ledger import Ledger
 from vafw.attest.verifier import Verifier
-from vafw.clock import Clock
+from vafw.clock import Clock, SystemClock
 from vafw.document.load import load_document, load_topology
 from vafw.document.reference_values import ReferenceValuesDocument
 from vafw.errors import NoSuchObject
 from vafw.plan.compile import compile_plan, reference_values
 from vafw.plan.plan import Plan
 from vafw.provider.peer import Peer
+from vafw.provider.qemu.enrolment import enrol as enrol_tpm
+from vafw.provider.qemu.enrolment import platform_name
 from vafw.provider.qemu.launch import Measurements
 from vafw.provider.qemu.measure import measure_installed
 from vafw.provider.qemu.provider import QemuProvider
@@ -26,7 +34,7 @@ from vafw.provider.qemu.tamper import ImageTamper
 from vafw.provider.qemu.uplink import Uplink
 from vafw.supervisor.platform import Appraiser, Platform
 from vafw.supervisor.run import Assembly
-from vafw.supervisor.run_directory import RunDirectory
+from vafw.supervisor.state_folder import ledger_path, platform_state
 from vafw.trace import Trace, Value
 
 
@@ -57,6 +65,14 @@ def measure(topology: Path) -> tuple[str, Measurements]:
     return plan.name, measure_installed(plan.vms)
 
 
+def enrol(topology: str, authorities: Sequence[Certificate] = ()) -> Identity:
+    """Enrol the TPM that the topology of this name runs on; EnrolmentRefused where it is bound to something else."""
+    clock = SystemClock()
+    with closing(Ledger(ledger_path(), clock)) as ledger:
+        registrar = Registrar(Enrolments(ledger), clock, secrets.token_bytes, authorities)
+        return enrol_tpm(topology, platform_state(topology), registrar)
+
+
 def assembly(
     plan: Plan, script: tuple[Value, ...] = (), tamper: ImageTamper | None = None, wire: str | None = None
 ) -> Assembly:
@@ -67,10 +83,9 @@ def assembly(
     uplink = Uplink.parse(wire)
 
     def assemble(clock: Clock, trace: Trace) -> tuple[Platform, Appraiser]:
-        state = RunDirectory(plan.name).path / "qemu"
         platform = QemuProvider(
             plan,
-            state=state,
+            state=platform_state(plan.name),
             answers=Peer().handle,
             clock=clock,
             trace=trace,
@@ -78,7 +93,10 @@ def assembly(
             tamper=tamper,
             uplink=uplink,
         )
-        return platform, Verifier(plan.reference, platform.attestation_key, clock, secrets.token_bytes)
+        hint = "`vafw attest enrol TOPOLOGY` enrols it, and so does `vafw measure TOPOLOGY --platform qemu --write`"
+        with closing(Ledger(ledger_path(), clock)) as ledger:
+            identity = Enrolments(ledger).require(platform_name(plan.name), hint)
+        return platform, Verifier(plan.reference, identity.ak, clock, secrets.token_bytes)
 
     return assemble
 

@@ -1,12 +1,13 @@
-"""TPMT_SIGNATURE with ECDSA on P-256 and SHA-256: between the TPM's form and the DER form of X9.62.
+"""TPMT_SIGNATURE over SHA-256: ECDSA on P-256 (between the TPM's form and the DER form of X9.62), RSASSA and RSAPSS.
 
-TPM 2.0 Library, Part 2, "TPMT_SIGNATURE" and "TPMS_SIGNATURE_ECC"; big-endian. Any other scheme or hash is refused
-here, before a verifier could be talked into a weaker one.
+TPM 2.0 Library, Part 2, "TPMT_SIGNATURE", "TPMS_SIGNATURE_ECC" and "TPMS_SIGNATURE_RSA"; big-endian. Any other scheme
+or hash is refused here, before a verifier could be talked into a weaker one.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, final
 
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
@@ -14,11 +15,43 @@ from vafw.tcg.algorithms import SHA256
 from vafw.wire import Reader
 
 STRUCTURE: Final = "TPMT_SIGNATURE"
+RSASSA: Final = 0x0014
+"""TPM_ALG_RSASSA."""
+RSAPSS: Final = 0x0016
+"""TPM_ALG_RSAPSS."""
 ECDSA: Final = 0x0018
 """TPM_ALG_ECDSA."""
 P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 """The order of P-256's base point (NIST SP 800-186, "P-256")."""
+SCHEME_NAMES: Final = {RSASSA: "RSASSA", RSAPSS: "RSAPSS", ECDSA: "ECDSA"}
 _SCALAR_BYTES: Final = 32
+_MOST_RSA_BYTES: Final = 512
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A TPM's signature, in the form that cryptography takes."""
+
+    scheme: int
+    value: bytes
+    """DER for ECDSA, the padded number for RSA."""
+
+    @classmethod
+    def decode(cls, data: bytes) -> Signature:
+        """Read TPMT_SIGNATURE; FormatError names the byte that is wrong."""
+        reader = Reader(data, STRUCTURE, "big")
+        if (scheme := reader.u16("the signature scheme")) not in SCHEME_NAMES:
+            wanted = ", ".join(f"{each:#x} ({name})" for each, name in SCHEME_NAMES.items())
+            raise reader.error(f"the scheme must be one of {wanted}, not {scheme:#x}", at=0)
+        if (algorithm := reader.u16("the hash algorithm")) != SHA256:
+            raise reader.error(f"the hash algorithm must be {SHA256:#x} (SHA-256), not {algorithm:#x}", at=2)
+        if scheme == ECDSA:
+            value = encode_dss_signature(_scalar(reader, "r"), _scalar(reader, "s"))
+        else:
+            value = reader.sized("the signature", at_most=_MOST_RSA_BYTES)
+        reader.finish()
+        return cls(scheme, value)
 
 
 def encode_signature(der: bytes) -> bytes:
@@ -27,18 +60,6 @@ def encode_signature(der: bytes) -> bytes:
     head = ECDSA.to_bytes(2, "big") + SHA256.to_bytes(2, "big")
     scalars = (_SCALAR_BYTES.to_bytes(2, "big") + each.to_bytes(_SCALAR_BYTES, "big") for each in numbers)
     return head + b"".join(scalars)
-
-
-def decode_signature(data: bytes) -> bytes:
-    """The DER form of a TPM's signature; FormatError names the byte that is wrong."""
-    reader = Reader(data, STRUCTURE, "big")
-    if (scheme := reader.u16("the signature scheme")) != ECDSA:
-        raise reader.error(f"the scheme must be {ECDSA:#x} (ECDSA), not {scheme:#x}", at=0)
-    if (algorithm := reader.u16("the hash algorithm")) != SHA256:
-        raise reader.error(f"the hash algorithm must be {SHA256:#x} (SHA-256), not {algorithm:#x}", at=2)
-    numbers = _scalar(reader, "r"), _scalar(reader, "s")
-    reader.finish()
-    return encode_dss_signature(*numbers)
 
 
 def _scalar(reader: Reader, name: str) -> int:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from vafw.hw.tpm import StartupType, Tpm, TpmError
 from vafw.tcg import LAUNCH_SELECTION, SHA1, SHA256, PcrSelection, QuoteAttest
-from vafw.tcg.signature import decode_signature
+from vafw.tcg.signature import Signature
 
 ZERO, ONES = bytes(32), b"\xff" * 32
 
@@ -113,7 +113,7 @@ def test_an_orderly_power_cycle_keeps_the_clock_safe(tpm: Tpm) -> None:
 def test_a_quote_is_signed_by_the_attestation_key_over_the_selected_values(tpm: Tpm) -> None:
     launch(tpm, b"SINIT")
     attest, signature = tpm.quote(b"nonce", LAUNCH_SELECTION)
-    tpm.ak_public.verify(decode_signature(signature), attest, ec.ECDSA(hashes.SHA256()))
+    tpm.ak_public.verify(Signature.decode(signature).value, attest, ec.ECDSA(hashes.SHA256()))
     values = b"".join(tpm.read(pcr, bank) for bank in (SHA256, SHA1) for pcr in (17, 18, 19))
     quote = QuoteAttest.decode(attest)
     assert quote.pcr_digest == hashlib.sha256(values).digest()

@@ -9,6 +9,7 @@ import pytest
 from tests.supervisor.machines import copy_office
 from vafw.address import Hpa
 from vafw.attest.evidence import RootOfTrust
+from vafw.attest.key import AttestationKey
 from vafw.attest.verifier import Verifier
 from vafw.cli.model_platform import load_plan
 from vafw.clock import ManualClock
@@ -34,7 +35,9 @@ class Desk:
         self.memory = PhysicalMemory(MEMORY)
         self.machine = MeasuredMachine(plan, self.memory, secrets.token_bytes, None)
         self.clock = ManualClock()
-        self.verifier = Verifier(plan.reference, self.machine.attestation_key, self.clock, secrets.token_bytes)
+        self.verifier = Verifier(
+            plan.reference, AttestationKey(self.machine.attester.offer().ak), self.clock, secrets.token_bytes
+        )
         self.images = tuple(image.load(vm.image.folder, vm.image.name) for vm in plan.vms)
 
     def start(self) -> None:

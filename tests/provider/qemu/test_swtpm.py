@@ -13,7 +13,10 @@ from random import Random
 import pytest
 
 from tests.provider.qemu.office import office_plan
+from vafw.attest.enrolment import Enrolments, Registrar
 from vafw.attest.evidence import RootOfTrust
+from vafw.attest.key import AttestationKey
+from vafw.attest.ledger import Ledger
 from vafw.attest.reference import AcceptedValue, ReferenceValues
 from vafw.attest.result import AttestationResult, Tier
 from vafw.attest.verifier import Verifier
@@ -25,7 +28,7 @@ from vafw.tcg.attest import QuoteAttest
 pytest.importorskip("tpm2_pytss", reason="tpm2-pytss is not installed (needs Debian's libtss2-dev)")
 pytestmark = pytest.mark.skipif(shutil.which("swtpm") is None, reason="swtpm is not installed (Debian package swtpm)")
 
-from vafw.provider.qemu.enrolment import enrolled_key  # noqa: E402
+from vafw.provider.qemu.enrolment import enrol  # noqa: E402
 from vafw.provider.qemu.image import GuestImage  # noqa: E402
 from vafw.provider.qemu.launch import SELECTION, Measurements, SoftwareLaunch, launcher_digest, measure  # noqa: E402
 from vafw.provider.qemu.swtpm import Swtpm  # noqa: E402
@@ -70,8 +73,8 @@ def test_the_key_is_the_same_in_each_life_and_the_counts_are_real(tmp_path: Path
     keys, resets = [], []
     for _ in range(3):
         tpm = Swtpm(tmp_path / "tpm")
-        keys.append(tpm.attestation_key().public_numbers())
-        resets.append(QuoteAttest.decode(tpm.quote(b"n", SELECTION)[0]).clock_info.reset_count)
+        keys.append(tpm.attester.offer())
+        resets.append(QuoteAttest.decode(tpm.attester.quote(b"n", SELECTION)[0]).clock_info.reset_count)
         tpm.close()
     assert len(set(keys)) == 1
     assert resets == [1, 2, 3]
@@ -79,11 +82,11 @@ def test_the_key_is_the_same_in_each_life_and_the_counts_are_real(tmp_path: Path
 
 def test_after_a_power_cut_the_clock_is_safe_again_and_later_than_before(tmp_path: Path) -> None:
     cut = Swtpm(tmp_path / "tpm")
-    before = QuoteAttest.decode(cut.quote(b"n", SELECTION)[0]).clock_info
+    before = QuoteAttest.decode(cut.attester.quote(b"n", SELECTION)[0]).clock_info
     os.kill(cut.pid, signal.SIGKILL)
     cut.close()
     tpm = Swtpm(tmp_path / "tpm")
-    after = QuoteAttest.decode(tpm.quote(b"n", SELECTION)[0]).clock_info
+    after = QuoteAttest.decode(tpm.attester.quote(b"n", SELECTION)[0]).clock_info
     tpm.close()
     assert after.safe
     assert (after.reset_count, after.clock_ms > before.clock_ms) == (before.reset_count + 1, True)
@@ -92,19 +95,30 @@ def test_after_a_power_cut_the_clock_is_safe_again_and_later_than_before(tmp_pat
 def test_a_tpm_that_was_killed_gives_no_quote_refused(tpm: Swtpm) -> None:
     os.kill(tpm.pid, signal.SIGKILL)
     with pytest.raises(PlatformUnable, match=r"^the TPM must quote, and does not: "):
-        tpm.quote(b"n", SELECTION)
+        tpm.attester.quote(b"n", SELECTION)
     with pytest.raises(PlatformUnable, match=r"^the TPM must answer HASH_START, and is gone: "):
         tpm.hash_sequence(b"x")
 
 
+def enrolled(folder: Path) -> AttestationKey:
+    """The key of the TPM in the folder, after an enrolment that no ledger keeps."""
+    clock = ManualClock()
+    return enrol("office", folder, Registrar(Enrolments(Ledger(None, clock)), clock, Random(2).randbytes)).ak
+
+
 def appraised(
-    tmp_path: Path, plan: Plan, *, images: tuple[GuestImage, ...] = IMAGES, accepted: Measurements | None = None
+    tmp_path: Path,
+    plan: Plan,
+    *,
+    images: tuple[GuestImage, ...] = IMAGES,
+    accepted: Measurements | None = None,
+    key: AttestationKey | None = None,
 ) -> AttestationResult:
     """What the verifier says of a launch of `images`, where it accepts IMAGES and what else there is now."""
     accepted = accepted or measure(IMAGES)
     values = {name: (AcceptedValue(digest),) for name, digest in accepted.images.items()}
     reference = ReferenceValues("r", (AcceptedValue(accepted.launcher),), (AcceptedValue(accepted.vmm),), values)
-    verifier = Verifier(reference, enrolled_key(tmp_path), ManualClock(), Random(1).randbytes)
+    verifier = Verifier(reference, (key or enrolled(tmp_path)), ManualClock(), Random(1).randbytes)
     tpm = Swtpm(tmp_path / "tpm")
     try:
         launch = SoftwareLaunch(tpm)
@@ -153,17 +167,11 @@ def test_another_launcher_or_another_qemu_is_refused(tmp_path: Path, monkeypatch
 
 @pytest.mark.usefixtures("vmm")
 def test_a_tpm_that_was_replaced_after_its_enrolment_is_refused(tmp_path: Path) -> None:
-    enrolled_key(tmp_path)
+    key = enrolled(tmp_path)
     shutil.rmtree(tmp_path / "tpm")
-    failed = appraised(tmp_path, office_plan()).first_failure
+    failed = appraised(tmp_path, office_plan(), key=key).first_failure
     assert failed is not None
     assert (failed.name, failed.reason) == (
         "quote-signature",
         "the quote is not signed by the attestation key of this machine",
     )
-
-
-def test_an_enrolled_key_that_is_no_key_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "attestation-key.pem").write_text("nonsense")
-    with pytest.raises(PlatformUnable, match=r"^the enrolled attestation key must be readable: "):
-        enrolled_key(tmp_path)

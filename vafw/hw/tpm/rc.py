@@ -45,7 +45,7 @@ class ResponseCode(IntEnum):
     RANGE_OF_LOCALITY = 0x08D | _PARAMETER_1
     """No locality is left that a session could be used at."""
     INTEGRITY = 0x09F | _PARAMETER_1
-    """An object that this TPM has not made, or that was altered."""
+    """An object or credential that is not this TPM's, or that was altered."""
     POLICY_FAIL = 0x09D | _SESSION_1
     """A policy session that shows something else than the object asks for."""
 

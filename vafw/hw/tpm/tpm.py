@@ -35,9 +35,17 @@ from vafw.hw.tpm.rc import ResponseCode, TpmError
 from vafw.hw.tpm.sealing import SealedData, StorageKey
 from vafw.tcg.algorithms import SHA256, algorithm_name, digest, extended, hash_sequence_value
 from vafw.tcg.attest import MOST_NONCE_BYTES, ClockInfo, QuoteAttest
-from vafw.tcg.public import ENDORSEMENT_HIERARCHY, attestation_key_area, name_of, qualified_name
+from vafw.tcg.credential import Credential, open_credential
+from vafw.tcg.public import (
+    ENDORSEMENT_HIERARCHY,
+    attestation_key_area,
+    endorsement_key_area,
+    name_of,
+    qualified_name,
+)
 from vafw.tcg.selection import PcrSelection
 from vafw.tcg.signature import P256_ORDER, encode_signature
+from vafw.wire import FormatError
 
 FIRMWARE_VERSION: Final = 0x0000_0001_0000_0000
 CLOCK_UPDATE_MS: Final = 4096
@@ -72,6 +80,7 @@ class Tpm:
         self._banks = {algorithm: PcrBank(algorithm) for algorithm in banks}
         self._ak = _derive_key(random)
         self._storage = StorageKey(random(32))
+        self._ek = _derive_key(random)
         self._nv = NvStorage()
         self._started = False
         self._shut_down: StartupType | None = StartupType.CLEAR
@@ -250,10 +259,29 @@ class Tpm:
         return attest, encode_signature(der)
 
     @property
+    def ak_area(self) -> bytes:
+        """TPMT_PUBLIC of the attestation key."""
+        point = self.ak_public.public_numbers()
+        return attestation_key_area(point.x, point.y)
+
+    @property
+    def ek_area(self) -> bytes:
+        """TPMT_PUBLIC of the endorsement key, which whoever made the TPM gave it."""
+        point = self._ek.public_key().public_numbers()
+        return endorsement_key_area(point.x, point.y)
+
+    @property
     def ak_qualified_name(self) -> bytes:
         """What a quote names as its signer."""
-        point = self.ak_public.public_numbers()
-        return qualified_name(ENDORSEMENT_HIERARCHY, name_of(attestation_key_area(point.x, point.y)))
+        return qualified_name(ENDORSEMENT_HIERARCHY, name_of(self.ak_area))
+
+    def activate_credential(self, credential: Credential) -> bytes:
+        """TPM2_ActivateCredential for the attestation key: the secret, if it was made for both keys of this TPM."""
+        self._require_started()
+        try:
+            return open_credential(self._ek, name_of(self.ak_area), credential)
+        except FormatError as error:
+            raise TpmError(ResponseCode.INTEGRITY, f"the credential must be for this TPM: {error}") from error
 
     def policy_pcr(self, session: PolicySession, selection: PcrSelection, expected: bytes = b"") -> None:
         """TPM2_PolicyPCR: show what PCRs hold now; `expected`, if given, is the digest that they must have."""

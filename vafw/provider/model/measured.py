@@ -12,12 +12,12 @@ all ones, and the reason in TXT.ERRORCODE.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final, final
 
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-
 from vafw.address import Hpa
+from vafw.attest.attester import evidence_of
 from vafw.attest.evidence import Evidence, LaunchError, RootOfTrust
 from vafw.hw.memory import PhysicalMemory
 from vafw.hw.tpm.tpm import Tpm
@@ -29,6 +29,7 @@ from vafw.hw.txt.outcome import LaunchOutcome, LaunchStep
 from vafw.hw.txt.platform import SmxProcessor, TxtPlatform
 from vafw.plan.plan import Plan, canonical_json
 from vafw.provider.model import loader, measure
+from vafw.provider.model.attester import ModelAttester
 from vafw.provider.model.image import Image
 from vafw.provider.model.tamper import TamperPlan
 from vafw.tcg.algorithms import SHA1, SHA256, digest
@@ -53,6 +54,7 @@ class MeasuredMachine:
         self._plan = plan
         self._memory = memory
         self._tpm = Tpm(BANKS, random)
+        self.attester: Final = ModelAttester(self._tpm)
         processors = [SmxProcessor(number) for number in range(plan.machine.vcpus)]
         chipset = Chipset(memory, measure.MODEL_KEY.public_key_hash)
         self._platform = TxtPlatform(memory, chipset, self._tpm, processors, unit)
@@ -63,10 +65,16 @@ class MeasuredMachine:
         self._staged_bytes = 0
         self._provisioned = False
 
-    @property
-    def attestation_key(self) -> EllipticCurvePublicKey:
-        """The public attestation key, as whoever enrolled this machine knows it."""
-        return self._tpm.ak_public
+    @contextmanager
+    def on_the_bench(self) -> Iterator[ModelAttester]:
+        """The TPM powered without a launch, as whoever enrols the machine has it; then off again, in order."""
+        self._tpm.power_cycle()
+        self._tpm.startup()
+        try:
+            yield self.attester
+        finally:
+            self._tpm.shutdown()
+            self._tpm.power_cycle()
 
     @property
     def dma_guard(self) -> Chipset:
@@ -133,16 +141,11 @@ class MeasuredMachine:
 
     def evidence(self, nonce: bytes) -> Evidence:
         """A quote over PCR 17, 18 and 19 of both banks for `nonce`, and the log from the heap."""
-        quote, signature = self._tpm.quote(nonce, LAUNCH_SELECTION)
-        banks = {bank: {index: self._tpm.read(index, bank) for index in pcrs} for bank, pcrs in LAUNCH_SELECTION.banks}
-        return Evidence(
-            quote,
-            signature,
-            banks.pop(SHA256),
-            loader.event_log(self._platform) if self._launched else b"",
-            RootOfTrust.MODEL if self._launched else RootOfTrust.NONE,
-            self._launch_error(),
-            banks,
+        log = loader.event_log(self._platform) if self._launched else b""
+        root = RootOfTrust.MODEL if self._launched else RootOfTrust.NONE
+        error = self._launch_error()
+        return evidence_of(
+            self.attester, nonce, LAUNCH_SELECTION, event_log=log, root_of_trust=root, launch_error=error
         )
 
     @property

@@ -12,8 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final, final
 
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-
+from vafw.attest.enrolment import Identity, Registrar
 from vafw.attest.evidence import Evidence
 from vafw.clock import Clock
 from vafw.errors import NoSuchObject, PlatformUnable
@@ -88,10 +87,10 @@ class ModelProvider:
         """What it can do."""
         return self.CAPABILITY
 
-    @property
-    def attestation_key(self) -> EllipticCurvePublicKey:
-        """The public attestation key, as enrolled when the PC was made."""
-        return self._measured.attestation_key
+    def enrol(self, registrar: Registrar) -> Identity:
+        """Enrol its TPM, before anything is launched."""
+        with self._measured.on_the_bench() as attester:
+            return registrar.enrol(f"model:{self._plan.machine.name}", attester)
 
     # -- launch and evidence ----------------------------------------------------------------------------------
 

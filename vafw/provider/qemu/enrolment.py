@@ -1,43 +1,26 @@
-"""The attestation key as it was enrolled: read from the TPM when this host first used it, and kept beside its state.
+"""Enrolling the TPM of the QEMU platform: done once, on purpose, before anything is believed of it.
 
-A TPM whose state was replaced since has another key, and its quotes are not believed.
+The state of swtpm lies in a folder of this host. A TPM whose state was replaced since has other keys, and its quotes
+are not believed; a platform that was never enrolled is refused, and nothing enrols it on the way.
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
-
-from vafw.errors import PlatformUnable
+from vafw.attest.enrolment import Identity, Registrar
 from vafw.provider.qemu.swtpm import Swtpm
 
-KEY_FILE: Final = "attestation-key.pem"
+
+def platform_name(topology: str) -> str:
+    """How the platform of a topology is called in enrolments."""
+    return f"qemu:{topology}"
 
 
-def enrolled_key(state: Path) -> EllipticCurvePublicKey:
-    """The enrolled key; with no key enrolled yet, that of the TPM whose state lies in the folder, from now on."""
-    path = state / KEY_FILE
-    if not path.exists():
-        _enrol(state, path)
-    try:
-        key = load_pem_public_key(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise PlatformUnable(f"the enrolled attestation key must be readable: {path}: {error}") from error
-    if not isinstance(key, EllipticCurvePublicKey):
-        raise PlatformUnable(f"the enrolled attestation key must be one on an elliptic curve: {path}")
-    return key
-
-
-def _enrol(state: Path, path: Path) -> None:
+def enrol(topology: str, state: Path, registrar: Registrar) -> Identity:
+    """Enrol the TPM whose state lies in `state`, made now where there is none; EnrolmentRefused where it cannot be."""
     tpm = Swtpm(state / "tpm")
     try:
-        pem = tpm.attestation_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        return registrar.enrol(platform_name(topology), tpm.attester)
     finally:
         tpm.close()
-    written = path.with_suffix(".new")
-    written.write_bytes(pem)
-    os.replace(written, path)

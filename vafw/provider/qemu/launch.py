@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
 
+from vafw.attest.attester import evidence_of
 from vafw.attest.evidence import Evidence, RootOfTrust
 from vafw.errors import PlatformUnable
 from vafw.machine.report import LaunchStep
@@ -113,11 +114,9 @@ class SoftwareLaunch:
 
     def evidence(self, nonce: bytes) -> Evidence:
         """A quote over PCR 17, 18 and 19 for `nonce`, and the log."""
-        quote, signature = self._tpm.quote(nonce, SELECTION)
-        pcrs = self._tpm.read(SELECTION)[SHA256]
-        log = encode_log(self._events, (SHA256,))
         root = RootOfTrust.SOFTWARE_LAUNCH if self._events else RootOfTrust.NONE
-        return Evidence(quote, signature, pcrs, log, root)
+        log = encode_log(self._events, (SHA256,))
+        return evidence_of(self._tpm.attester, nonce, SELECTION, event_log=log, root_of_trust=root)
 
     def _labelled(self, label: str, digest: bytes) -> LaunchStep:
         self._tpm.extend(PLAN_PCR, {SHA256: digest}, PLAN_LOCALITY)

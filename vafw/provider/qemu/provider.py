@@ -20,8 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
 
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-
 from vafw.attest.evidence import Evidence
 from vafw.clock import Clock
 from vafw.errors import NoSuchObject, PlatformUnable
@@ -35,7 +33,6 @@ from vafw.provider.qemu.argv import ANSWERS, WIRE, Boot, Places, command_line, m
 from vafw.provider.qemu.base import load_base
 from vafw.provider.qemu.child import path_of, sealed
 from vafw.provider.qemu.counters import link_counters
-from vafw.provider.qemu.enrolment import enrolled_key
 from vafw.provider.qemu.image import GuestImage, build_image
 from vafw.provider.qemu.isolation import check_isolation
 from vafw.provider.qemu.keeper import Crew, Pacing
@@ -123,11 +120,6 @@ class QemuProvider:
     def capability(self) -> Capability:
         """What it can do."""
         return self.CAPABILITY
-
-    @property
-    def attestation_key(self) -> EllipticCurvePublicKey:
-        """The public attestation key, as enrolled when this TPM was first used."""
-        return enrolled_key(self._state)
 
     # -- launch and evidence ----------------------------------------------------------------------------------
 

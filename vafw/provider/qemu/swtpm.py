@@ -9,7 +9,6 @@ the control channel, and it is the root of trust (`launch.py`). No path in the f
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import subprocess
@@ -19,32 +18,10 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Final, final
 
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey, EllipticCurvePublicNumbers
-
+from vafw.attest.tss import ESYS_TR, PyTCTI, TSS2_Exception, TssTpm, digest_values
 from vafw.errors import PlatformUnable
 from vafw.provider.qemu.child import bound_to_this_process
-from vafw.tcg.public import attestation_key_area
 from vafw.tcg.selection import PcrSelection
-
-try:
-    from tpm2_pytss import ESAPI, ESYS_TR, PyTCTI, TSS2_Exception
-    from tpm2_pytss.types import (
-        TPM2B_DATA,
-        TPM2B_PUBLIC,
-        TPM2B_SENSITIVE_CREATE,
-        TPML_DIGEST_VALUES,
-        TPML_PCR_SELECTION,
-        TPMT_HA,
-        TPMT_PUBLIC,
-        TPMU_HA,
-    )
-except ImportError as missing:
-    raise PlatformUnable(
-        "the QEMU platform must be able to speak to a TPM, and tpm2-pytss is not installed",
-        hint="`make qemu` builds it; it needs Debian's libtss2-dev, pkg-config and gcc, and as root installs them",
-    ) from missing
-
-os.environ.setdefault("TSS2_LOG", "all+none")  # the library would print what is raised here anyway
 
 SWTPM: Final = "swtpm"
 TIMEOUT_S: Final = 20.0
@@ -102,9 +79,8 @@ class Swtpm:
         self._process = _spawn(state, its_commands, its_control)
         for each in (self._commands, self._control):
             each.settimeout(TIMEOUT_S)
-        self._tcti = _Connection(self._commands)
-        self._esapi = ESAPI(self._tcti)
-        self._key: ESYS_TR | None = None
+        self.attester: Final = TssTpm(_Connection(self._commands))
+        self._esapi = self.attester.esapi
         try:
             self._platform(_Control.INIT, bytes(4))
             self._esapi.startup(_CLEAR)
@@ -128,36 +104,17 @@ class Swtpm:
 
     def extend(self, pcr: int, digests: Mapping[int, bytes], locality: int) -> None:
         """TPM2_PCR_Extend at a locality; PlatformUnable where the TPM refuses."""
-        values = [TPMT_HA(hashAlg=bank, digest=_hash_union(value)) for bank, value in digests.items()]
         self._platform(_Control.SET_LOCALITY, bytes((locality,)))
         try:
-            self._esapi.pcr_extend(ESYS_TR(pcr), TPML_DIGEST_VALUES(values))
+            self._esapi.pcr_extend(ESYS_TR(pcr), digest_values(digests))
         except TSS2_Exception as error:
             raise PlatformUnable(f"the TPM refuses to extend PCR {pcr} at locality {locality}: {error}") from error
         finally:
             self._platform(_Control.SET_LOCALITY, bytes(1))
 
-    def read(self, selection: PcrSelection) -> dict[int, dict[int, bytes]]:
-        """The values of PCRs, by bank and index; eight at most."""
-        _, _, digests = self._esapi.pcr_read(_selection(selection))
-        values = iter(bytes(each) for each in digests)
-        return {bank: {pcr: next(values) for pcr in pcrs} for bank, pcrs in selection.banks}
-
-    def attestation_key(self) -> EllipticCurvePublicKey:
-        """The public attestation key, a primary key of the endorsement hierarchy: the same in each life of this TPM."""
-        _, public = self._attestation_key()
-        point = public.publicArea.unique.ecc
-        x, y = (int.from_bytes(bytes(each), "big") for each in (point.x, point.y))
-        return EllipticCurvePublicNumbers(x, y, SECP256R1()).public_key()
-
-    def quote(self, nonce: bytes, selection: PcrSelection) -> tuple[bytes, bytes]:
-        """TPM2_Quote: TPMS_ATTEST and TPMT_SIGNATURE; PlatformUnable where the TPM does not give one."""
-        try:
-            handle, _ = self._attestation_key()
-            attest, signature = self._esapi.quote(handle, _selection(selection), TPM2B_DATA(nonce))
-        except (OSError, TSS2_Exception) as error:
-            raise PlatformUnable(f"the TPM must quote, and does not: {error}") from error
-        return bytes(attest), bytes(signature.marshal())
+    def read(self, selection: PcrSelection) -> Mapping[int, Mapping[int, bytes]]:
+        """The values of PCRs, by bank and index."""
+        return self.attester.read(selection)
 
     def close(self) -> None:
         """Shut it down in an orderly way, so that its clock stays safe; safe to call twice."""
@@ -167,7 +124,7 @@ class Swtpm:
                 self._platform(_Control.SHUTDOWN)
         self._process.kill()
         self._process.wait()
-        self._esapi.close()
+        self.attester.close()
         for each in (self._commands, self._control):
             each.close()
 
@@ -181,15 +138,6 @@ class Swtpm:
         if not clock.safe:
             interval = 1 << _LONGEST_CLOCK_INTERVAL
             self._esapi.clock_set((int(clock.clock) // interval + 1) * interval, ESYS_TR.OWNER)
-
-    def _attestation_key(self) -> tuple[ESYS_TR, TPM2B_PUBLIC]:
-        area, _ = TPMT_PUBLIC.unmarshal(attestation_key_area(0, 0))
-        if self._key is None:
-            handle, public, *_ = self._esapi.create_primary(
-                TPM2B_SENSITIVE_CREATE(), TPM2B_PUBLIC(area), ESYS_TR.ENDORSEMENT
-            )
-            self._key = (handle, public)
-        return self._key
 
     def _platform(self, command: _Control, argument: bytes = b"") -> None:
         try:
@@ -218,15 +166,6 @@ def _spawn(state: Path, commands: socket.socket, control: socket.socket) -> subp
     finally:
         commands.close()
         control.close()
-
-
-def _selection(selection: PcrSelection) -> TPML_PCR_SELECTION:
-    made, _ = TPML_PCR_SELECTION.unmarshal(selection.encode())
-    return made
-
-
-def _hash_union(value: bytes) -> TPMU_HA:
-    return TPMU_HA(sha256=value)
 
 
 def _receive(connection: socket.socket, length: int) -> bytes:
