@@ -8,6 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes says how busy the machine is, and nothing of the code.
+settings.register_profile("vafw", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("vafw")
 
 ROOT = Path(__file__).parent.parent
 

@@ -23,8 +23,11 @@ RAM_BYTES = 64 << 20
 AVAILABLE = shutil.which("qemu-system-x86_64") is not None
 _BAR = 0xE000_0000
 _SOURCE, _DESTINATION, _COUNT, _COMMAND = _BAR + 0x80, _BAR + 0x88, _BAR + 0x90, _BAR + 0x98
+_RAISE, _ACKNOWLEDGE = _BAR + 0x60, _BAR + 0x64
 _BUFFER = 0x4_0000
 _RUN, _TO_RAM = 1, 2
+TRACE = "trace"
+"""File of the PC's folder with a line for each interrupt that was remapped."""
 _HALT = b"\xf4"
 _RESET_VECTOR = b"\xfa\xf4\xeb\xfd"
 
@@ -66,6 +69,16 @@ class QemuPc:
         while self.read(_COMMAND) & _RUN:
             pass
 
+    def program_message(self, address: int, data: int) -> None:
+        """The device's MSI, turned on."""
+        for offset, value in ((0x44, address & 0xFFFF_FFFF), (0x48, address >> 32), (0x4C, data), (0x40, 1 << 16)):
+            self._configure(offset, value)
+
+    def interrupt(self) -> None:
+        """The device sends its MSI."""
+        self.write(_RAISE, 1, 4)
+        self.write(_ACKNOWLEDGE, 1, 4)
+
     def _configure(self, offset: int, value: int) -> None:
         self._ask(f"outl 0xcf8 {0x8000_0000 | EDU.requester_id << 8 | offset:#x}")
         self._ask(f"outl 0xcfc {value:#x}")
@@ -96,6 +109,7 @@ def qemu_pc(folder: Path, *unit_options: str) -> Iterator[QemuPc]:
             *("qemu-system-x86_64", "-machine", "q35", "-accel", "tcg", "-icount", "shift=0,sleep=off"),
             *("-m", str(RAM_BYTES >> 20), "-nodefaults", "-display", "none", "-bios", str(firmware)),
             *("-qtest", f"unix:{path}", "-qtest-log", "none", "-device", unit),
+            *("-trace", "vtd_ir_remap_msi", "-D", str(folder / TRACE)),
             *("-device", f"edu,addr={EDU.device:x}.{EDU.function},dma_mask={(1 << 64) - 1:#x}"),
         ]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
