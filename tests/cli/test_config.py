@@ -120,3 +120,42 @@ def test_a_run_without_a_control_plane_refuses(lab: Path, tmp_path: Path, vafw: 
         done = vafw("config", "get", "office-laptop")
     assert done.code == ExitCode.NOT_RUNNING
     assert "appliances must be configured by a control plane, and this run has none (yet)" in done.err
+
+
+@pytest.mark.parametrize(
+    ("management", "said"),
+    [
+        (
+            "{may-configure: {firewall: [netops], dns: [secops]}, signatures: 2}",
+            "a configuration must have 2 signatures, and vafw config gives one",
+        ),
+        (
+            "{may-configure: {dns: [secops]}, signatures: 1}",
+            "firewall must be named by management.may-configure to be configured, which names dns",
+        ),
+    ],
+)
+def test_what_the_policys_management_does_not_allow_is_refused(
+    lab: Path, tmp_path: Path, vafw: Vafw, management: str, said: str
+) -> None:
+    policy = lab.with_name("policy.yaml")
+    was = "{may-configure: {firewall: [netops], dns: [secops]}, signatures: 1}"
+    policy.write_text(policy.read_text().replace(was, management))
+    with running(lab, tmp_path / "run"):
+        for change in ((*SET, "traffic.rules[web].log=true"), ("config", "push", "office-laptop", "firewall")):
+            refused = vafw(*change)
+            assert refused.code == ExitCode.REFUSED
+            assert said in refused.err
+        assert "firewall: generation 1, in sync\n" in vafw("config", "get", "office-laptop", "firewall").out
+
+
+def test_up_on_a_damaged_ledger_starts_nothing_and_says_what_to_do(lab: Path, tmp_path: Path, vafw: Vafw) -> None:
+    ledger = tmp_path / "run" / "office-laptop" / "state" / "ledger.sqlite"
+    with running(lab, tmp_path / "run"):
+        assert vafw("down", "office-laptop").code == 0
+    ledger.write_bytes(b"\xff" * ledger.stat().st_size)
+    refused = vafw("up", lab, "--until-idle")
+    assert refused.code == ExitCode.FAILED
+    assert f"the ledger {ledger} must be whole: file is not a database" in refused.err
+    assert "put a copy of it back and begin a new epoch, or move it away to begin with the documents" in refused.err
+    assert vafw("up", lab, "--until-idle", "--no-control").code == 0

@@ -50,7 +50,7 @@ async def test_a_refused_certificate_is_told_as_such(tmp_path: Path) -> None:
 async def test_a_broker_that_ends_at_its_start_is_told_with_its_last_words(tmp_path: Path) -> None:
     program = tmp_path / "mosquitto"
     await asyncio.to_thread(write_program, program)
-    broker = MosquittoBroker(LAB, tmp_path / "broker", program, SystemClock())
+    broker = MosquittoBroker(LAB, tmp_path / "broker", program, SystemClock(), lambda _kind, _text: None)
     with pytest.raises(BrokerFailed, match=r"^mosquitto ended at its start: Error: Address already in use$"):
         await broker._start()
 

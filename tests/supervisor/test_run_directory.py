@@ -11,7 +11,7 @@ import pytest
 
 from vafw.errors import Locked, NotRunning, PlatformUnable
 from vafw.supervisor.requests import ask
-from vafw.supervisor.run_directory import RunDirectory, runs_folder, write_event
+from vafw.supervisor.run_directory import KILLED, RunDirectory, runs_folder, write_event
 from vafw.trace import EventKind, Trace
 
 
@@ -40,10 +40,21 @@ def test_it_is_held_only_while_it_runs(tmp_path: Path) -> None:
 def test_the_last_snapshot_is_kept_and_a_new_run_begins_without_it(tmp_path: Path) -> None:
     run = RunDirectory("lab", tmp_path)
     with run.hold():
-        run.keep_snapshot({"phase": "up"})
-    assert run.last_snapshot() == {"phase": "up"}
+        run.keep_snapshot({"phase": "stopped", "ended": "2026-01-01T00:00:00+00:00"})
+    assert run.last_snapshot()["phase"] == "stopped"
     with run.hold(), pytest.raises(NotRunning):
         run.last_snapshot()
+
+
+def test_a_run_that_was_killed_is_shown_as_failed_and_the_next_one_says_what_it_cleared(tmp_path: Path) -> None:
+    run = RunDirectory("lab", tmp_path)
+    with run.hold() as left:
+        assert left == ""
+        run.keep_snapshot({"phase": "up", "ended": None, "reason": ""})
+    (run.path / "lock").write_text("pid 4711")
+    assert run.last_snapshot() == {"phase": "failed", "ended": None, "reason": KILLED}
+    with run.hold() as left:
+        assert left == "an earlier run, pid 4711, was killed; what it left was cleared"
 
 
 def test_a_run_that_never_was_is_refused(tmp_path: Path) -> None:

@@ -89,6 +89,7 @@ def command(
                 watch=None if as_json else show_step,
                 ready=None if as_json else partial(_say_ready, ends=until_idle or duration is not None),
                 control=_control(plan, topology) if wanted else None,
+                said=None if as_json else partial(print, file=sys.stderr),
             )
         )
     except RunEnded as ended:

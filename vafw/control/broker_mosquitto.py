@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import os
+import select
 import shutil
+import signal
 import socket
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +30,7 @@ from vafw.control.bus import ANSWER_TIMEOUT_S, MqttLine
 from vafw.control.certificates import Authority, Certificate, client_context
 from vafw.control.envelope import MAXIMUM_BYTES
 from vafw.errors import PlatformUnable, VafwError
+from vafw.trace import EventKind
 
 ADDRESS: Final = "127.0.0.1"
 READY_TIMEOUT_S: Final = 10.0
@@ -42,6 +46,12 @@ _HEADERS: Final = 1 << 10
 """Room for topic and packet header beside the payload."""
 _RUNNING: Final = "running"
 _LINES_KEPT: Final = 40
+_CONFIG: Final = "mosquitto.conf"
+_PID: Final = "pid"
+_CLEARING_S: Final = 2.0
+
+Notice = Callable[[EventKind, str], None]
+"""Is told what happens to the broker, in a sentence."""
 
 
 class BrokerFailed(VafwError):
@@ -111,37 +121,67 @@ def installed() -> Path | None:
     return Path(found) if found else None
 
 
+def clear_orphan(folder: Path) -> int | None:
+    """Kill a broker that outlived the run which started it from `folder`; its pid, or None where there is none.
+
+    The pid that was noted may be another process's by now: the process is held first, then asked for its command line.
+    """
+    try:
+        pid = int((folder / _PID).read_text())
+        process = os.pidfd_open(pid)
+    except (FileNotFoundError, ValueError, ProcessLookupError):
+        return None
+    try:
+        if os.fsencode(folder / _CONFIG) not in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+            return None
+        signal.pidfd_send_signal(process, signal.SIGKILL)
+        select.select([process], [], [], _CLEARING_S)
+        return pid
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    finally:
+        os.close(process)
+
+
 @final
 class MosquittoBroker:
     """A running mosquitto."""
 
-    def __init__(self, workstation: str, folder: Path, program: Path, clock: Clock) -> None:
+    def __init__(self, workstation: str, folder: Path, program: Path, clock: Clock, notice: Notice) -> None:
         self.folder = folder
         self.starts = 0
         """How often it was started."""
         self._program = program
         self._clock = clock
+        self._notice = notice
         self._said: deque[str] = deque(maxlen=_LINES_KEPT)
         self._process: Process | None = None
         self._up = asyncio.Event()
         for each in (folder, folder / "store"):
             each.mkdir(mode=0o700, parents=True, exist_ok=True)
             each.chmod(0o700)
+        if (orphan := clear_orphan(folder)) is not None:
+            notice(EventKind.RUN_CLEARED, f"the broker of an earlier run, process {orphan}, was ended")
         self._authority = Authority(folder, clock.wall())
         self._authority.server(ADDRESS)
         self._probe = client_context(self._authority.certificate, None)
         self.port = _free_port()
         _write_private(folder / "access", topics.access_list(workstation))
-        _write_private(folder / "mosquitto.conf", configuration(Settings(folder, self.port, getpass.getuser())))
+        _write_private(folder / _CONFIG, configuration(Settings(folder, self.port, getpass.getuser())))
 
     @classmethod
     @asynccontextmanager
-    async def run(cls, workstation: str, folder: Path, clock: Clock) -> AsyncIterator[MosquittoBroker]:
-        """A broker for as long as the block lasts, restarted whenever it ends; PlatformUnable where none is there."""
+    async def run(
+        cls, workstation: str, folder: Path, clock: Clock, notice: Notice = lambda _kind, _text: None
+    ) -> AsyncIterator[MosquittoBroker]:
+        """A broker for as long as the block lasts, restarted whenever it ends; PlatformUnable where none is there.
+
+        One that an earlier run left behind in `folder` is ended first.
+        """
         program = installed()
         if program is None:
             raise PlatformUnable("mosquitto must be installed for this", hint="apt-get install mosquitto")
-        broker = cls(workstation, folder, program, clock)
+        broker = cls(workstation, folder, program, clock, notice)
         await broker._start()
         watch = asyncio.create_task(broker._keep(), name=f"vafw[{workstation}].broker")
         try:
@@ -182,11 +222,12 @@ class MosquittoBroker:
 
     async def _start(self) -> None:
         setpriv = shutil.which("setpriv")
-        argv = command(self._program, self.folder / "mosquitto.conf", Path(setpriv) if setpriv else None)
+        argv = command(self._program, self.folder / _CONFIG, Path(setpriv) if setpriv else None)
         self.starts += 1
         self._process = await asyncio.create_subprocess_exec(
             *argv, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, umask=0o077, start_new_session=True
         )
+        _write_private(self.folder / _PID, str(self._process.pid))
         try:
             async with asyncio.timeout(READY_TIMEOUT_S):
                 await self._until_it_says(_RUNNING)
@@ -217,6 +258,7 @@ class MosquittoBroker:
             began_s = self._clock.monotonic()
             await self._until_it_ends()
             self._up.clear()
+            self._notice(EventKind.CONTROL_LOST, f"mosquitto ended and is started again: {self._last_words()}")
             if self._clock.monotonic() - began_s >= STEADY_S:
                 pause_s = FIRST_PAUSE_S
             while not self._up.is_set():
@@ -224,6 +266,7 @@ class MosquittoBroker:
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
                 with suppress(BrokerFailed):
                     await self._start()
+            self._notice(EventKind.CONTROL_BACK, f"mosquitto runs again, start {self.starts}")
 
     async def _until_it_ends(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -261,6 +304,7 @@ class MosquittoBroker:
         await process.wait()
         if self._process is process:
             self._process = None
+            (self.folder / _PID).unlink(missing_ok=True)
 
     def _last_words(self) -> str:
         return " / ".join(list(self._said)[-3:]) or "it said nothing"

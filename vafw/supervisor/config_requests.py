@@ -85,6 +85,7 @@ class ConfigRequests:
         return state
 
     async def _set(self, appliance: str, request: Mapping[str, Value]) -> Value:
+        self._require_allowed(appliance)
         entry = await self._ledger.desired(appliance)
         before = self._documents_of(entry)
         after = before
@@ -97,6 +98,7 @@ class ConfigRequests:
         return await self._commit(entry, after, f"set {'; '.join(map(str, wanted))}", entry.basis.get(ORIGIN))
 
     async def _push(self, appliance: str, _request: Mapping[str, Value]) -> Value:
+        self._require_allowed(appliance)
         entry = await self._ledger.desired(appliance)
         documents = load_topology(self._topology)
         origin = digest_of(config_of(documents, appliance))
@@ -106,10 +108,29 @@ class ConfigRequests:
         return [each.to_json() for each in await self._ledger.history(appliance)]
 
     async def _rollback(self, appliance: str, request: Mapping[str, Value]) -> Value:
+        self._require_allowed(appliance)
         wanted = request.get("to")
         to = None if wanted is None else _version(str(wanted))
         entry = await self._controller.rollback(appliance, to=to, author=getpass.getuser())
         return await self._settled(entry)
+
+    def _require_allowed(self, appliance: str) -> None:
+        """Refuse what `management` of the attested policy does not allow.
+
+        Its groups are people's elsewhere: whoever reaches this socket owns the run and its documents.
+        """
+        management = self._documents.policy.model.management
+        if management.signatures > 1:
+            raise Refused(
+                f"a configuration must have {management.signatures} signatures, and vafw config gives one",
+                hint="change the documents and start it anew, or set management.signatures to 1",
+            )
+        if management.may_configure and not management.may_configure.get(appliance):
+            known = ", ".join(sorted(management.may_configure))
+            raise Refused(
+                f"{appliance} must be named by management.may-configure to be configured, which names {known}",
+                hint=f"add it to the policy: may-configure: {{{appliance}: [netops]}}",
+            )
 
     async def _commit(self, seen: Entry, documents: DocumentSet, note: str, origin: Value) -> Value:
         """Compile, commit, and wait for the report."""

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol, final
+from typing import Any, Final, Protocol, final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -44,6 +44,10 @@ KEY: Final = "controller.key"
 
 FIRST_REPORT_S: Final = 2.0
 """How long traffic waits for the agents' first reports, so that what is asked first is answered in full."""
+
+
+Serves = Callable[[], Coroutine[Any, Any, None]]
+"""Serves until it fails or is cancelled; can be called again then."""
 
 
 class NotInForce(VafwError):
@@ -132,14 +136,14 @@ async def _open(around: _Surroundings) -> AsyncIterator[ConfigRequests]:
 
         controller = Controller(name, ledger, broker.line(CONTROLLER), key, around.clock, heard=heard)
         async with asyncio.TaskGroup() as tasks:
-            serving = [tasks.create_task(_serve_controller(controller, around), name=f"vafw[{name}].controller")]
+            serving = [tasks.create_task(_keep(around, CONTROLLER, controller.run))]
             for vm, entry in entries.items():
                 own = Ed25519PrivateKey.generate()
                 await ledger.enrol(vm, own.public_key())
                 identity = Identity(name, vm, own, key.public_key())
                 began_with = Running(entry.version, entry.digest, entry.body)
-                served = _serve_agent(identity, broker.line(vm), around, began_with)
-                serving.append(tasks.create_task(served, name=f"vafw[{vm}].agent"))
+                agents = _agents(identity, broker.line(vm), around, began_with)
+                serving.append(tasks.create_task(_keep(around, vm, agents)))
             with suppress(TimeoutError):  # who has not reported by then will; the machine does not wait for it
                 async with asyncio.timeout(FIRST_REPORT_S):
                     for each in entries.values():
@@ -162,36 +166,42 @@ async def _open(around: _Surroundings) -> AsyncIterator[ConfigRequests]:
             raise ended_by
 
 
-async def _serve_controller(controller: Controller, around: _Surroundings) -> None:
-    """The controller for ever: a fault, such as a disk that is full, ends its connection and nothing else."""
+async def _keep(around: _Surroundings, whose: str, serve: Serves) -> None:
+    """Serve for ever: one that ends, by a fault or because its task was killed, is followed by another."""
     pacing = Pacing(around.clock)
     while True:
+        serving = asyncio.create_task(serve(), name=f"vafw[{whose}].control")
         try:
-            await controller.run()
-        except Exception as error:
-            _lost(around, CONTROLLER, error)
+            await asyncio.wait((serving,))
+        finally:
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+        around.trace.record(EventKind.CONTROL_LOST, whose, reason=f"{_end_of(serving)}; it is started again")
         await pacing.pause()
 
 
-async def _serve_agent(identity: Identity, line: Line, around: _Surroundings, running: Running) -> None:
-    """An agent for ever: one that ends by a fault is followed by another, which knows what runs."""
-    applier = PlatformApplier(around.platform, identity.appliance)
-    pacing = Pacing(around.clock)
-    floor = running.version
-    while True:
+def _end_of(served: asyncio.Task[None]) -> str:
+    if served.cancelled():
+        return "its task was killed"
+    error = served.exception()
+    while isinstance(error, BaseExceptionGroup):  # a group of tasks wraps what one of them raised
+        error = error.exceptions[0]
+    return str(error) or type(error).__name__
+
+
+def _agents(identity: Identity, line: Line, around: _Surroundings, running: Running) -> Serves:
+    """Serves an agent each time it is called; each knows from the one before it what runs."""
+    applier, floor = PlatformApplier(around.platform, identity.appliance), running.version
+
+    async def serve() -> None:
+        nonlocal running
         agent = Agent(identity, line, applier, around.clock, started_with=running, floor=floor)
         try:
             await agent.run()
-        except Exception as error:
-            _lost(around, identity.appliance, error)
-        running = agent.running
-        await pacing.pause()
+        finally:
+            running = agent.running
 
-
-def _lost(around: _Surroundings, whose: str, error: Exception) -> None:
-    while isinstance(error, ExceptionGroup):  # a group of tasks wraps what one of them raised
-        error = error.exceptions[0]
-    around.trace.record(EventKind.CONTROL_LOST, whose, reason=str(error) or type(error).__name__)
+    return serve
 
 
 async def _put_in_force(around: _Surroundings, ledger: Ledger, vm: VmPlan) -> Entry:
@@ -224,7 +234,12 @@ async def _committed(around: _Surroundings, ledger: Ledger, vm: VmPlan) -> Entry
 async def _broker(around: _Surroundings) -> AsyncIterator[Broker]:
     """Run mosquitto where this host has it, else the embedded broker."""
     if installed() is not None:
-        async with MosquittoBroker.run(around.plan.name, around.directory.path / "broker", around.clock) as child:
+        folder = around.directory.path / "broker"
+
+        def notice(kind: EventKind, text: str) -> None:
+            around.trace.record(kind, "broker", reason=text)
+
+        async with MosquittoBroker.run(around.plan.name, folder, around.clock, notice) as child:
             yield child
         return
     from vafw.control.broker_embedded import EmbeddedBroker  # deferred: where mosquitto is, amqtt is not needed

@@ -22,7 +22,7 @@ from vafw.supervisor.run_directory import RunDirectory, write_event
 from vafw.supervisor.snapshot import RunPhase, Snapshot
 from vafw.supervisor.steps import Step
 from vafw.supervisor.supervisor import Supervisor
-from vafw.trace import EventKind, Trace, Value
+from vafw.trace import EventKind, Trace, TraceEvent, Value
 
 Assembly = Callable[[Clock, Trace], tuple[Platform, Appraiser]]
 """Makes the platform and the verifier that knows it; both stamp with the clock, the platform records into the trace."""
@@ -42,6 +42,8 @@ class Configured(Protocol):
 
 CLOSING_S: Final = 15.0
 """How long control plane and requests may take to close; a run ends without them then."""
+_SAID: Final = frozenset({EventKind.RUN_CLEARED, EventKind.CONTROL_LOST, EventKind.CONTROL_BACK})
+"""Events that whoever started the run is told at once."""
 SWITCH_S: Final = 0.0005
 """After how long another thread of this process gets its turn."""
 
@@ -89,16 +91,26 @@ async def run(
     watch: Callable[[Step], None] | None = None,
     ready: Callable[[Snapshot], None] | None = None,
     control: Control | None = None,
+    said: Callable[[str], None] | None = None,
 ) -> tuple[Snapshot, Trace]:
     """Bring `plan` up, keep it up as the options say, and return how it ended; RunEnded where it failed.
 
     Requests are taken and Ctrl-C ends the run cleanly from the first moment; `ready` is called once traffic flows.
-    With `control` the appliances are configured over the network from then on.
+    With `control` the appliances are configured over the network from then on. `said` is told, in a sentence, what was
+    cleared of an earlier run and what becomes of the control plane.
     """
     clock = clock or SystemClock()
     directory = directory or RunDirectory(plan.name)
-    with _quick_threads(), directory.hold(), directory.event_log() as log:
-        trace = Trace(_since_now(clock), lambda event: write_event(log, event))
+    with _quick_threads(), directory.hold() as left, directory.event_log() as log:
+
+        def keep(event: TraceEvent) -> None:
+            write_event(log, event)
+            if said is not None and event.kind in _SAID:
+                said(f"{event.subject}: {event.detail['reason']}")
+
+        trace = Trace(_since_now(clock), keep)
+        if left:
+            trace.record(EventKind.RUN_CLEARED, plan.name, reason=left)
         platform, appraiser = assembly(clock, trace)
         supervisor = Supervisor(plan, platform, appraiser, clock=clock, trace=trace, watch=watch)
         ended = asyncio.Event()

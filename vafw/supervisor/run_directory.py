@@ -30,6 +30,7 @@ from typing import IO, Final, final
 from vafw.errors import Locked, NotRunning, PlatformUnable
 from vafw.trace import TraceEvent, Value
 
+KILLED: Final = "its process ended without stopping it, by a signal or with its host; vafw up clears what it left"
 _SOCKET_PATH_LIMIT: Final = 107  # unix(7): sun_path holds 108 bytes, the last one NUL
 _FLOCK: Final = struct.Struct("hhqqi4x")
 """struct flock of fcntl(2) on 64-bit Linux: type, whence, start, length (0: to the end), pid."""
@@ -58,8 +59,11 @@ class RunDirectory:
         return self.path / "socket"
 
     @contextmanager
-    def hold(self) -> Iterator[None]:
-        """Own the directory while the block runs; Locked names who has it."""
+    def hold(self) -> Iterator[str]:
+        """Own the directory while the block runs; Locked names who has it.
+
+        Gives what an earlier run left behind, in a sentence; empty where it ended as it should.
+        """
         self._make()
         descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "r+") as lock:
@@ -72,13 +76,15 @@ class RunDirectory:
                     f"{self.name} is already up ({lock.read().strip() or 'owner unknown'})",
                     hint=f"vafw status {self.name} shows it, vafw down {self.name} ends it",
                 ) from None
-            lock.truncate(0)
+            earlier = lock.read().strip()
+            lock.seek(0)
+            lock.truncate()
             lock.write(f"pid {os.getpid()}")
             lock.flush()
             for stale in ("socket", "snapshot.json", "events.jsonl", "display.png"):
                 (self.path / stale).unlink(missing_ok=True)
             try:
-                yield
+                yield f"an earlier run, {earlier}, was killed; what it left was cleared" if earlier else ""
             finally:
                 self.socket.unlink(missing_ok=True)
                 lock.truncate(0)
@@ -111,10 +117,12 @@ class RunDirectory:
         partial.replace(self.path / name)
 
     def last_snapshot(self) -> dict[str, Value]:
-        """The snapshot that the last run left; NotRunning where there was none."""
+        """The snapshot that the last run left, as failed where it was killed; NotRunning where there was none."""
         snapshot = json.loads(self._kept("snapshot.json"))
         if not isinstance(snapshot, dict):
             raise NotRunning(f"{self.path / 'snapshot.json'} must hold a JSON object; it was damaged")
+        if not snapshot.get("ended") and not self.is_held():
+            snapshot |= {"phase": "failed", "reason": KILLED}
         return snapshot
 
     def last_display(self) -> bytes:
