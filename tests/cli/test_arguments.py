@@ -38,8 +38,11 @@ def test_the_help_of_each_verb_has_an_example(vafw: Vafw, verb: str) -> None:
 
 def commands(name: str) -> list[str]:
     """The verb, or each verb below it where it is a group of them."""
-    command = root.get_command(click.Context(root), name)
-    return [f"{name} {each}" for each in command.commands] if isinstance(command, click.Group) else [name]
+    context = click.Context(root)
+    command = root.get_command(context, name)
+    if not isinstance(command, click.Group):
+        return [name]
+    return [f"{name} {each}" for each in command.list_commands(context)]
 
 
 @pytest.mark.parametrize("command", [each for verb in VERBS if verb != "tui" for each in commands(verb)])

@@ -34,6 +34,7 @@ VERBS: Final = {
     "graph": "draw a topology: ascii, mermaid, dot or svg",
     "capture": "save the user's screen as PNG",
     "logs": "print the events of a run",
+    "model": "look into modelled hardware, or into tables dumped from real hardware",
     "schema": "print the JSON Schema of a kind of document",
     "explain": "explain an error code",
 }

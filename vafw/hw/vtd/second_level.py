@@ -62,7 +62,7 @@ class SecondLevel:
                 return Blocked(missing, context.quiet)
             rights &= entry
             if self.is_leaf(entry, level):
-                return self._finish(context, entry, level, rights)
+                return self.decode_leaf(entry, level, rights, quiet=context.quiet)
             if entry & self.rules.table_reserved(level):
                 return Blocked(FaultReason.PAGING_RESERVED, context.quiet)
             table = entry & _ADDR
@@ -72,13 +72,14 @@ class SecondLevel:
         """Whether an entry of `level` maps a page and leads to no further table."""
         return level == 1 or bool(entry & _PS and level in self.rules.large_page_levels)
 
-    def _finish(self, context: Context, entry: int, level: int, rights: int) -> Leaf | Blocked:
+    def decode_leaf(self, entry: int, level: int, rights: int, *, quiet: bool) -> Leaf | Blocked:
+        """The page of an entry that maps one, reached with `rights`; reasons 0xC and 0xE."""
         if entry & self.rules.leaf_reserved(level):
-            return Blocked(FaultReason.PAGING_RESERVED, context.quiet)
+            return Blocked(FaultReason.PAGING_RESERVED, quiet)
         size = page_size(level)
         frame = entry & _ADDR
         if frame <= INTERRUPT_LAST and frame + size > INTERRUPT_FIRST:
-            return Blocked(FaultReason.INTERRUPT_ADDRESS, context.quiet)
+            return Blocked(FaultReason.INTERRUPT_ADDRESS, quiet)
         return Leaf(frame, size, rights, bool(entry & _SNP))
 
 
