@@ -14,6 +14,7 @@ from typing import Final
 from vafw.attest.accepted import Acceptance
 from vafw.tcg.algorithms import SHA256, algorithm_name
 from vafw.tcg.eventlog import Event
+from vafw.tcg.events import Replay, replay_of
 from vafw.tcg.replay import replay
 
 _MOST_EVENTS: Final = 32
@@ -37,7 +38,7 @@ def explain_divergence(
     """Why `pcr` of `bank` holds `quoted` where the log replays to `replayed`."""
     here = [(position, event) for position, event in enumerate(events) if event.pcr == pcr]
     register = f"PCR {pcr} ({algorithm_name(bank)})"
-    repaired = _repair(here, bank, pcr, quoted, acceptance)
+    repaired = _repair(events, here, bank, quoted, acceptance)
     if repaired is not None:
         position, original = repaired
         reason = f"the {algorithm_name(bank)} digest of the event was altered: {register} was extended with another"
@@ -52,13 +53,20 @@ def explain_divergence(
 
 
 def _repair(
-    here: Sequence[tuple[int, Event]], bank: int, pcr: int, quoted: bytes, acceptance: Acceptance
+    events: Sequence[Event],
+    here: Sequence[tuple[int, Event]],
+    bank: int,
+    quoted: bytes,
+    acceptance: Acceptance,
 ) -> tuple[int, bytes] | None:
+    launches = [
+        event for event in events if replay_of(event.event_type) is Replay.LOADS and event.pcr != here[0][1].pcr
+    ]
     history = [event for _, event in here]
     for index, (position, event) in enumerate(here):
         for original in _candidates(event, bank, acceptance, one_bit=len(here) <= _MOST_EVENTS):
             told = Event(event.pcr, event.event_type, {bank: original}, event.data)
-            if replay([*history[:index], told, *history[index + 1 :]])[bank][pcr] == quoted:
+            if replay([*launches, *history[:index], told, *history[index + 1 :]])[bank][event.pcr] == quoted:
                 return position, original
     return None
 

@@ -16,7 +16,7 @@ from vafw.attest.claims import affirmed, refused
 from vafw.attest.divergence import explain_divergence
 from vafw.attest.evidence import Evidence
 from vafw.attest.result import Claim
-from vafw.tcg.algorithms import DIGEST_SIZES, SHA256, algorithm_name, digest, hash_sequence_value
+from vafw.tcg.algorithms import SHA256, algorithm_name, digest, hash_sequence_value
 from vafw.tcg.attest import QuoteAttest
 from vafw.tcg.eventlog import Event, LogHeader, decode_log_with_header
 from vafw.tcg.events import DETAILS_AND_AUTHORITIES, EventType
@@ -78,7 +78,10 @@ def appraise_replay(events: Sequence[Event], quote: QuoteAttest, evidence: Evide
     reported = {**evidence.further_banks, SHA256: evidence.pcrs}
     for bank, pcrs in quote.selection.banks:
         for pcr in pcrs:
-            found = replayed.get(bank, {}).get(pcr, bytes(DIGEST_SIZES[bank]))
+            found = replayed.get(bank, {}).get(pcr)
+            if found is None:
+                reason = f"the event log never extends PCR {pcr} ({algorithm_name(bank)}), whose value is reported"
+                return _refused(_REPLAY, reason, found=reported[bank][pcr].hex())
             if found != reported[bank][pcr]:
                 where = explain_divergence(
                     events, bank, pcr, quoted=reported[bank][pcr], replayed=found, acceptance=acceptance

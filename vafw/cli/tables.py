@@ -81,7 +81,8 @@ def _time(moment: str) -> str:
     return f"{moment[11:19]} UTC"
 
 
-def _table(title: str, *heads: str) -> Table:
+def plain_table(title: str, *heads: str) -> Table:
+    """An empty table with a rule below its head and nothing else drawn."""
     table = Table(
         title=title, title_justify="left", title_style="bold", box=_RULE, show_edge=False, pad_edge=False, expand=False
     )
@@ -110,7 +111,7 @@ def _attestation(snapshot: Json, width: int) -> Iterable[RenderableType]:
 
 
 def _measurements(attestation: Json) -> Table:
-    table = _table("Measurements", "PCR", "SHA-256")
+    table = plain_table("Measurements", "PCR", "SHA-256")
     for index, value in attestation["pcrs"].items():
         table.add_row(index, value)
     return table
@@ -121,7 +122,7 @@ def _appraisal(snapshot: Json, width: int) -> Iterable[RenderableType]:
     attestation = snapshot["attestation"]
     if attestation:
         yield _measurements(attestation)
-        claims = _table(f"Attestation ({attestation['root-of-trust']})", "claim", "tier", "reason")
+        claims = plain_table(f"Attestation ({attestation['root-of-trust']})", "claim", "tier", "reason")
         for claim in attestation["claims"]:
             claims.add_row(claim["name"], word(claim["tier"]), claim["reason"])
         yield _below(claims)
@@ -143,7 +144,7 @@ def _gate(snapshot: Json, width: int) -> RenderableType:
 
 
 def _vms(snapshot: Json) -> RenderableType:
-    table = _table("VMs, from the wire inwards", "VM", "state", "image", "memory", "vCPUs", "exits")
+    table = plain_table("VMs, from the wire inwards", "VM", "state", "image", "memory", "vCPUs", "exits")
     said = Table.grid(padding=(0, 2, 0, 0))
     for vm in snapshot["vms"]:
         exits = sum(vm["vm-exits"].values())
@@ -157,14 +158,14 @@ def _vms(snapshot: Json) -> RenderableType:
 
 
 def _assignments(snapshot: Json) -> RenderableType:
-    table = _table("Devices, assigned by VT-d", "device", "address", "VM", "DMA domain", "interrupt")
+    table = plain_table("Devices, assigned by VT-d", "device", "address", "VM", "DMA domain", "interrupt")
     for each in snapshot["assignments"]:
         table.add_row(each["device"], each["address"], each["vm"], str(each["domain"]), each["interrupt"])
     return _below(table)
 
 
 def _path(snapshot: Json) -> RenderableType:
-    table = _table("Links", "link", "frames in", "frames out", "bytes", "undelivered")
+    table = plain_table("Links", "link", "frames in", "frames out", "bytes", "undelivered")
     for link in snapshot["links"]:
         size = link["bytes-in"] + link["bytes-out"]
         table.add_row(
@@ -189,7 +190,7 @@ def _rules(vm: Json) -> Iterable[RenderableType]:
     if not rules:
         return
     outcomes = _outcomes(vm)
-    table = _table(f"{vm['name']}: what decided", "rule", "outcome", "packets", "bytes")
+    table = plain_table(f"{vm['name']}: what decided", "rule", "outcome", "packets", "bytes")
     for name, count in rules.items():
         outcome = count.get("outcome") or outcomes.get(name)
         table.add_row(name, word(outcome) if outcome else "", f"{count['packets']:,}", f"{count['bytes']:,}")
@@ -208,7 +209,7 @@ def _flows(vm: Json) -> Iterable[RenderableType]:
     flows = vm["appliance"].get("flows")
     if flows:
         shown = sorted(flows, key=lambda flow: -flow["packets"])[:_FLOWS_SHOWN]
-        table = _table(
+        table = plain_table(
             f"{vm['name']}: busiest {len(shown)} of {len(flows)} flows", "flow", "outcome", "rule", "packets"
         )
         for flow in shown:
@@ -227,7 +228,7 @@ def _flow(flow: Json) -> str:
 def _isolation(snapshot: Json, width: int) -> RenderableType:
     """One row for each kind of attempt; one for each way that was open."""
     instance = ("for instance",) if width >= _WIDE else ()
-    table = _table("Isolation, tried on the running machine", "attempt", "by", "tried", "result", *instance)
+    table = plain_table("Isolation, tried on the running machine", "attempt", "by", "tried", "result", *instance)
     groups: dict[str, list[Json]] = {}
     for each in snapshot["isolation"]:
         if each["blocked"]:
