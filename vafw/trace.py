@@ -21,6 +21,8 @@ class EventKind(StrEnum):
     PLATFORM_POWERED_ON = "platform.powered-on"
     PLATFORM_POWERED_OFF = "platform.powered-off"
     PLATFORM_RESET = "platform.reset"
+    ORPHAN_ENDED = "platform.orphan-ended"
+    TPM_LOST = "tpm.lost"
     LAUNCH_STEP = "launch.step"
     LAUNCH_REFUSED = "launch.refused"
     TAMPERED = "tampered"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,7 +29,7 @@ class Running:
         assert self.process.stderr is not None
         for line in self.process.stderr:
             self.said.append(line)
-            if " is up" in line:
+            if re.match(r"[\w-]+ is up", line):
                 return
         raise AssertionError("".join(self.said))
 

@@ -74,7 +74,7 @@ def qemu_bench(state: Path) -> Bench:
     from vafw.provider.qemu.enrolment import enrol  # deferred: tpm2-pytss may not be installed
     from vafw.provider.qemu.measure import measure_installed
     from vafw.provider.qemu.provider import QemuProvider
-    from vafw.provider.qemu.tamper import ImageTamper
+    from vafw.provider.qemu.tamper import Tamper
 
     plan = compile_plan(load_topology(OFFICE), QemuProvider.CAPABILITY)
     measured = measure_installed(plan.vms)
@@ -82,10 +82,17 @@ def qemu_bench(state: Path) -> Bench:
 
     def assemble(script: tuple[Value, ...], tamper: str | None) -> Assemble:
         def make(clock: Clock, trace: Trace) -> tuple[Platform, Appraiser]:
-            altered = ImageTamper.parse(tamper, accepted) if tamper else None
+            altered = Tamper.parse(tamper, accepted) if tamper else None
             answers = Peer().handle
             platform = QemuProvider(
-                accepted, state=state, answers=answers, clock=clock, trace=trace, script=script, tamper=altered
+                accepted,
+                state=state,
+                notes=state,
+                answers=answers,
+                clock=clock,
+                trace=trace,
+                script=script,
+                tamper=altered,
             )
             registrar = Registrar(Enrolments(Ledger(None, clock)), clock, secrets.token_bytes)
             identity = enrol(accepted.name, state, registrar)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
-from tests.contract.benches import Bench
+from tests.contract.benches import OFFICE, Bench
 from vafw.clock import SystemClock
 from vafw.errors import GateClosed
 from vafw.machine.report import IsolationCheck, PlatformReport
+from vafw.supervisor.control_plane import control_of
+from vafw.supervisor.run_directory import RunDirectory
 from vafw.supervisor.supervisor import Supervisor
 from vafw.trace import EventKind, Trace, TraceEvent, Value
 
@@ -25,6 +28,8 @@ SCRIPT: Final[tuple[Value, ...]] = (
     {"connect": "198.51.100.10", "port": 22},
 )
 """What the user does, on every platform."""
+PAGE: Final[Value] = {"connect": "198.51.100.10", "port": 80, "send": GET, "expect": "200 OK"}
+WITHOUT_HTTP: Final = "traffic.rules[web].service=[https, quic]"
 CUT_SCRIPT: Final[tuple[Value, ...]] = ({"ping": "10.0.0.1"},)
 """What the user tries when the firewall was taken away."""
 
@@ -81,3 +86,32 @@ async def _played(bench: Bench, script: tuple[Value, ...], tamper: str | None, w
         await supervisor.stop()
     isolation = supervisor.snapshot().isolation
     return Story(tuple(trace), report, platform.report(), isolation, picture, refused)
+
+
+async def reconfigured(bench: Bench, state: Path) -> tuple[list[str], list[Any]]:
+    """What a page came to before a change over the network, after it, and after its rollback; what was answered."""
+    clock = SystemClock()
+    trace = Trace(clock.monotonic)
+    platform, appraiser = bench.assemble((PAGE,), None)(clock, trace)
+    supervisor = Supervisor(bench.plan, platform, appraiser, clock=clock, trace=trace)
+    user_os = bench.plan.vms[-1]
+    outcomes: list[str] = []
+
+    async def fetch() -> None:
+        assert (await platform.configure(user_os.name, user_os.config)).healthy  # so that the script begins anew
+        await platform.carry()
+        steps: Any = platform.report().vms[-1].appliance["steps"]
+        outcomes.append(steps[-1]["outcome"])
+
+    try:
+        await supervisor.start()
+        directory = RunDirectory(bench.plan.name, state / "run")
+        async with control_of(bench.plan, OFFICE)(platform, directory, clock, trace) as plane:
+            await fetch()
+            answers = [await plane.answer({"verb": "set", "appliance": "firewall", "changes": [WITHOUT_HTTP]})]
+            await fetch()
+            answers.append(await plane.answer({"verb": "rollback", "appliance": "firewall"}))
+            await fetch()
+    finally:
+        await supervisor.stop()
+    return outcomes, answers

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import io
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from tests.contract.benches import Bench
-from tests.contract.story import Story, play
+from tests.contract.story import Story, play, reconfigured
 from vafw.machine.capability import Capability
 from vafw.machine.lifecycle import VmPhase
 from vafw.trace import EventKind
 
+PLAN_CHANGED = "the topology was changed after it was measured: the plan that is about to start is not the attested one"
 ORDER = ["firewall", "dns", "user-os"]
 
 
@@ -89,11 +91,26 @@ def test_a_vm_that_is_taken_away_stops_the_traffic(cut: Story) -> None:
     assert cut.outcomes == ["timed out"]
 
 
+async def test_a_flow_that_passed_is_blocked_over_the_network_and_passes_again_after_a_rollback(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VAFW_STATE_DIR", str(tmp_path / "state"))
+    outcomes, answers = await reconfigured(bench, tmp_path)
+    assert [(each["desired"]["generation"], each["in-sync"]) for each in answers] == [(2, True), (3, True)]
+    assert outcomes == ["ok", "timed out", "ok"]
+
+
 @pytest.mark.parametrize("vm", ORDER)
 def test_an_altered_image_keeps_the_gate_closed_and_nothing_starts_refused(bench: Bench, vm: str) -> None:
     story, image = play(bench, tamper=f"appliance={vm}:12345"), bench.plan.vm(vm).image.name
     assert story.refused == f"image {image} is none of those that the reference values accept"
     assert story.subjects(EventKind.GATE_CLOSED) == ["office-laptop"]
+    assert story.subjects(EventKind.GATE_OPENED, EventKind.VM_STARTED, EventKind.LINK_UP) == []
+
+
+def test_an_altered_plan_keeps_the_gate_closed_and_nothing_starts_refused(bench: Bench) -> None:
+    story = play(bench, tamper="topology:77")
+    assert story.refused == PLAN_CHANGED
     assert story.subjects(EventKind.GATE_OPENED, EventKind.VM_STARTED, EventKind.LINK_UP) == []
 
 

@@ -96,6 +96,10 @@ class Failing:
         self._call("evidence")
         return await self.inner.evidence(nonce)
 
+    async def evidence_lost(self) -> str:
+        self._call("evidence_lost")
+        return await self.inner.evidence_lost()
+
     def staged_plan_digest(self) -> bytes:
         self._call("staged_plan_digest")
         return self.inner.staged_plan_digest()

@@ -10,6 +10,7 @@ import pytest
 from tests.supervisor.machines import build, copy_office, flip_the_staged_plan, measure
 from vafw.errors import ExitCode, GateClosed, GateUnavailable, PlatformUnable, VafwError
 from vafw.machine.lifecycle import VmPhase
+from vafw.machine.report import PlatformReport, VmReport
 from vafw.supervisor import supervisor as module
 from vafw.supervisor.snapshot import RunPhase
 from vafw.supervisor.supervisor import StartFailed
@@ -174,6 +175,34 @@ async def test_it_attests_on_the_policys_schedule(topology: Path) -> None:
     await asyncio.sleep(0)
     keeping.cancel()
     assert len(machine.trace.of(EventKind.QUOTED)) == 4
+    await machine.supervisor.stop()
+
+
+async def test_a_platform_that_lost_its_proof_is_attested_at_once(
+    topology: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine, platform = build(topology, error=PlatformUnable("the TPM is lost"))
+    lost = asyncio.Event()
+    monkeypatch.setattr(platform.inner, "evidence_lost", lost.wait)
+    await machine.supervisor.start()
+    watching = asyncio.create_task(machine.supervisor.watch_evidence())
+    await asyncio.sleep(0)
+    platform.turn = len(platform.calls)
+    lost.set()
+    await watching
+    assert machine.supervisor.snapshot().reason == "no attestation could be had: the TPM is lost"
+    assert machine.supervisor.phase is RunPhase.QUARANTINED
+    await machine.supervisor.stop()
+
+
+async def test_a_vm_that_ended_and_is_started_again_by_its_platform_is_shown_as_that(
+    topology: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine, platform = build(topology)
+    await machine.supervisor.start()
+    shown = machine.supervisor.snapshot().vms
+    monkeypatch.setattr(platform, "report", lambda: PlatformReport((VmReport("dns", VmPhase.STARTING),)))
+    assert machine.supervisor.snapshot().vms == {**shown, "dns": VmPhase.STARTING}
     await machine.supervisor.stop()
 
 

@@ -30,10 +30,11 @@ from vafw.provider.qemu.enrolment import platform_name
 from vafw.provider.qemu.launch import Measurements
 from vafw.provider.qemu.measure import measure_installed
 from vafw.provider.qemu.provider import QemuProvider
-from vafw.provider.qemu.tamper import ImageTamper
+from vafw.provider.qemu.tamper import Tamper
 from vafw.provider.qemu.uplink import Uplink
 from vafw.supervisor.platform import Appraiser, Platform
 from vafw.supervisor.run import Assembly
+from vafw.supervisor.run_directory import RunDirectory
 from vafw.supervisor.state_folder import ledger_path, platform_state
 from vafw.trace import Trace, Value
 
@@ -74,7 +75,7 @@ def enrol(topology: str, authorities: Sequence[Certificate] = ()) -> Identity:
 
 
 def assembly(
-    plan: Plan, script: tuple[Value, ...] = (), tamper: ImageTamper | None = None, wire: str | None = None
+    plan: Plan, script: tuple[Value, ...] = (), tamper: Tamper | None = None, wire: str | None = None
 ) -> Assembly:
     """Makes the platform for `plan`, and a verifier that knows its TPM.
 
@@ -86,6 +87,7 @@ def assembly(
         platform = QemuProvider(
             plan,
             state=platform_state(plan.name),
+            notes=RunDirectory(plan.name).path / "qemu",
             answers=Peer().handle,
             clock=clock,
             trace=trace,

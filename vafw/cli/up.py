@@ -39,15 +39,17 @@ if TYPE_CHECKING:
 @click.option(
     "--tamper",
     metavar="COMPONENT[:BIT]",
-    help="Flip a bit in vmm, sinit, lcp, log, topology, appliance=NAME; or launch, to skip the launch.",
+    help="Flip a bit in vmm, sinit, lcp, log, topology, appliance=NAME (qemu: kernel, topology, appliance=NAME); "
+    "or launch, to skip the launch.",
 )
 @click.option(
     "--platform", type=click.Choice(["model", "qemu"]), default="model", show_default=True, help="Where to run it."
 )
 @click.option(
     "--control/--no-control",
-    default=None,
-    help="Let `vafw config` change the appliances over MQTT while it is up; on the model platform that is the default.",
+    default=True,
+    show_default=True,
+    help="Let `vafw config` change the appliances over MQTT while it is up.",
 )
 @json_option
 def command(
@@ -62,7 +64,7 @@ def command(
     until_idle: bool,
     tamper: str | None,
     platform: str,
-    control: bool | None,
+    control: bool,
     as_json: bool,
 ) -> int:
     """Bring TOPOLOGY up: measured launch, attestation, the gate, each VM from the wire inwards, traffic.
@@ -78,7 +80,6 @@ def command(
         plan, machine = _on_qemu(topology, script, tamper, wire, [name for name, value in given.items() if value])
     else:
         plan, machine = _on_model(topology, (pcap, pcap_out, wire, user, script), tamper)
-    wanted = control if control is not None else platform == "model"
     output = Output(as_json, "Up")
     try:
         snapshot, _ = asyncio.run(
@@ -88,7 +89,7 @@ def command(
                 options,
                 watch=None if as_json else show_step,
                 ready=None if as_json else partial(_say_ready, ends=until_idle or duration is not None),
-                control=_control(plan, topology) if wanted else None,
+                control=_control(plan, topology) if control else None,
                 said=None if as_json else partial(print, file=sys.stderr),
             )
         )
@@ -123,11 +124,11 @@ def _on_qemu(
         raise UsageError(f"the QEMU platform can be fed by --script and --wire only, not by {' and '.join(others)}")
     from vafw.cli.model_platform import script_steps  # deferred with all below: a large import
     from vafw.cli.qemu_platform import assembly, load_plan
-    from vafw.provider.qemu.tamper import ImageTamper
+    from vafw.provider.qemu.tamper import Tamper
 
     steps = script_steps(script) if script else ()
     plan = load_plan(topology)
-    return plan, assembly(plan, steps, ImageTamper.parse(tamper, plan) if tamper else None, wire)
+    return plan, assembly(plan, steps, Tamper.parse(tamper, plan) if tamper else None, wire)
 
 
 def _control(plan: Plan, topology: Path) -> Control:

@@ -27,6 +27,10 @@ class Launcher(Protocol):
         """A quote over the launch's PCRs for `nonce`, with the log."""
         ...
 
+    async def evidence_lost(self) -> str:
+        """Return when there can be no evidence of this launch any more, with why; never where that cannot happen."""
+        ...
+
     def staged_plan_digest(self) -> bytes:
         """SHA-256 of the plan as the platform holds it now, to be compared with the attested one."""
         ...

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -236,7 +236,8 @@ async def _work_until(ended: asyncio.Event, supervisor: Supervisor, options: Run
     async with asyncio.TaskGroup() as tasks:
         working = [
             tasks.create_task(_carry(supervisor, options, ended), name=f"vafw[{name}].traffic"),
-            tasks.create_task(_keep_attested(supervisor, ended), name=f"vafw[{name}].re-attest"),
+            tasks.create_task(_kept(supervisor, supervisor.keep_attested, ended), name=f"vafw[{name}].re-attest"),
+            tasks.create_task(_kept(supervisor, supervisor.watch_evidence, ended), name=f"vafw[{name}].evidence"),
         ]
         if options.duration_s is not None:
             waiting = _end_after(clock, options.duration_s, ended)
@@ -252,8 +253,8 @@ async def _carry(supervisor: Supervisor, options: RunOptions, ended: asyncio.Eve
         ended.set()
 
 
-async def _keep_attested(supervisor: Supervisor, ended: asyncio.Event) -> None:
-    await supervisor.keep_attested()
+async def _kept(supervisor: Supervisor, keep: Callable[[], Awaitable[None]], ended: asyncio.Event) -> None:
+    await keep()
     if supervisor.phase is RunPhase.FAILED:
         ended.set()
 

@@ -79,18 +79,19 @@ class Supervisor:
 
     def snapshot(self) -> Snapshot:
         """Everything there is to know now."""
+        report = self._last_report or self._platform.report()
         return Snapshot(
             self.plan,
             self._phase,
             self._since,
             self._ended,
             self._steps,
-            dict(self._vms),
+            self._phases(report),
             dict(self._vm_since),
             self._gate,
             self._attestation,
             self._isolation,
-            self._last_report or self._platform.report(),
+            report,
             self.configured(),
             self._reason,
         )
@@ -139,6 +140,13 @@ class Supervisor:
             await self._clock.sleep(pause_s)
             if self._phase is not RunPhase.UP:
                 return
+            with suppress(GateUnavailable):  # acted on already
+                await self.attest()
+
+    async def watch_evidence(self) -> None:
+        """Attest once more as soon as the platform has lost what it proves itself by: that fails, and is acted on."""
+        await self._platform.evidence_lost()
+        if self._phase is RunPhase.UP:
             with suppress(GateUnavailable):  # acted on already
                 await self.attest()
 
@@ -305,6 +313,11 @@ class Supervisor:
             self._phase = RunPhase.FAILED
             await self.stop(error)
             raise
+
+    def _phases(self, report: PlatformReport) -> dict[str, VmPhase]:
+        """Where each VM stands; one that ended, and that the platform starts again by itself, it says so of."""
+        ended = {vm.name: vm.phase for vm in report.vms if vm.phase in (VmPhase.FAILED, VmPhase.STARTING)}
+        return {vm: ended.get(vm, phase) if phase is VmPhase.HEALTHY else phase for vm, phase in self._vms.items()}
 
     def _move(self, name: str, event: VmEvent) -> None:
         self._vms[name] = next_phase(self._vms[name], event)

@@ -37,6 +37,8 @@ class Live:
     health: dict[str, Health] = field(default_factory=dict)
     after_kill: list[TraceEvent] = field(default_factory=list)
     seen_after_s: float = 0.0
+    tpm_seen_after_s: float = 0.0
+    tpm_said: str = ""
     evidence: str = ""
     left_behind: list[Path] = field(default_factory=list)
 
@@ -90,7 +92,12 @@ async def _lived(state: Path) -> Live:
         await until(EventKind.VM_HEALTHY, before)
         live.after_kill = list(trace)[before:]
         await page("started again")
+        losing = asyncio.create_task(platform.evidence_lost())
+        await asyncio.sleep(0)
+        before, killed_s = len(trace), clock.monotonic()
         os.kill(platform._tpm.pid, signal.SIGKILL)
+        live.tpm_seen_after_s = (await until(EventKind.TPM_LOST, before)).time_s - killed_s
+        live.tpm_said = await losing
         with pytest.raises(PlatformUnable) as refusal:
             await platform.evidence(secrets.token_bytes(32))
         live.evidence = refusal.value.message
@@ -136,8 +143,9 @@ def test_a_killed_vm_has_its_links_down_and_is_started_again(live: Live) -> None
     assert live.outcomes["started again"] == "ok"
 
 
-def test_a_killed_tpm_gives_no_evidence_refused(live: Live) -> None:
-    assert live.evidence.startswith("the TPM must quote, and does not: ")
+def test_a_killed_tpm_is_seen_at_once_and_gives_no_evidence_any_more_refused(live: Live) -> None:
+    assert live.tpm_seen_after_s < 1.0
+    assert live.tpm_said == live.evidence == "the TPM is lost: swtpm ended (signal 9)"
 
 
 def test_nothing_is_left_behind(live: Live) -> None:

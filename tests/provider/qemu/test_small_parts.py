@@ -16,14 +16,14 @@ from vafw.provider.qemu.child import path_of, sealed
 from vafw.provider.qemu.counters import link_counters
 from vafw.provider.qemu.guest.forged import forged_frames
 from vafw.provider.qemu.image import GuestImage, runs
-from vafw.provider.qemu.tamper import ImageTamper
+from vafw.provider.qemu.tamper import Tamper
 from vafw.provider.qemu.wire import Wire
 from vafw.trace import Value
 from vafw.traffic.frame import Malformed, parse
 
 
 def test_a_tamper_flips_one_bit_of_one_image() -> None:
-    tamper = ImageTamper.parse("appliance=dns:9", office_plan())
+    tamper = Tamper.parse("appliance=dns:9", office_plan())
     image = GuestImage("dns-filter", b"kernel", bytes(4))
     other = GuestImage("firewall", b"kernel", bytes(4))
     assert tamper.altered(image).initramfs == b"\x00\x02\x00\x00"
@@ -31,13 +31,21 @@ def test_a_tamper_flips_one_bit_of_one_image() -> None:
     assert tamper.altered(other) == other
 
 
-@pytest.mark.parametrize("text", ["vmm", "appliance=nobody", "appliance=dns:x", ""])
+def test_a_tamper_flips_one_bit_of_the_kernel_or_of_the_plan_and_nothing_else() -> None:
+    image = GuestImage("firewall", bytes(2), b"initramfs")
+    kernel, plan = (Tamper.parse(text, office_plan()) for text in ("kernel:15", "topology:3"))
+    assert (kernel.altered(image).kernel, kernel.altered(image).initramfs) == (b"\x00\x80", b"initramfs")
+    assert (plan.altered(image), plan.altered_plan(bytes(2))) == (image, b"\x08\x00")
+    assert kernel.altered_plan(b"plan") == b"plan"
+
+
+@pytest.mark.parametrize("text", ["vmm", "appliance", "appliance=nobody", "appliance=dns:x", "kernel=dns", ""])
 def test_a_tamper_of_what_is_not_there_is_refused(text: str) -> None:
     with pytest.raises(UsageError) as refusal:
-        ImageTamper.parse(text, office_plan())
+        Tamper.parse(text, office_plan())
     assert refusal.value.message == (
-        "--tamper must be appliance=NAME[:BIT] on the QEMU platform, with NAME one of firewall, dns, user-os, "
-        f"not {text!r}"
+        "--tamper must be kernel, topology or appliance=NAME on the QEMU platform, each with :BIT or without, "
+        f"with NAME one of firewall, dns, user-os, not {text!r}"
     )
 
 

@@ -6,23 +6,11 @@ import json
 import shutil
 from pathlib import Path
 
-import pytest
-
 from tests.conftest import Vafw
 from tests.contract.benches import require_qemu
 from vafw.errors import ExitCode
 from vafw.supervisor.run_directory import RunDirectory
 from vafw.trace import EventKind
-
-
-@pytest.fixture
-def measured(vafw: Vafw, office: Path, tmp_path: Path) -> Path:
-    """The shipped example with the reference values of this host beside it."""
-    require_qemu()
-    folder = tmp_path / "office"
-    shutil.copytree(office.parent, folder)
-    assert vafw("measure", folder / "topology.yaml", "--platform", "qemu", "--write").code == ExitCode.DONE
-    return folder / "topology.yaml"
 
 
 def test_an_altered_image_ends_in_exit_20_and_nothing_was_started(vafw: Vafw, measured: Path, tmp_path: Path) -> None:

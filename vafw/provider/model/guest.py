@@ -305,6 +305,7 @@ class _Kernel:
             if healthy:
                 self._program = follower
                 self._take_offers(follower)
+                yield from self._arm_timer()
                 yield from self._work_everywhere()
         yield Vmcall(Hypercall.CONFIGURED, int(healthy), *self._message(reason.encode()[:MAXIMUM_TEXT]))
         if healthy:

@@ -7,6 +7,7 @@ whoever runs next finds it at rest.
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -113,6 +114,11 @@ class ModelProvider:
     async def evidence(self, nonce: bytes) -> Evidence:
         """A quote over the launch's PCRs for `nonce`, with the log."""
         return self._measured.evidence(nonce)
+
+    async def evidence_lost(self) -> str:
+        """Never returns: the modelled TPM is a part of the modelled PC."""
+        never: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        return await never
 
     def staged_plan_digest(self) -> bytes:
         """SHA-256 of the plan as it lies in modelled memory now."""

@@ -6,6 +6,7 @@ supervisor that was killed leaves no VM behind that nobody watches.
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import shutil
@@ -31,3 +32,19 @@ def sealed(name: str, data: bytes) -> int:
 def path_of(descriptor: int) -> str:
     """The name by which a child that inherits a descriptor opens it."""
     return f"/proc/self/fd/{descriptor}"
+
+
+async def ended(pid: int) -> None:
+    """Return when a child of this process has ended (pidfd_open(2)); at once where it has already."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    loop = asyncio.get_running_loop()
+    over = asyncio.Event()
+    loop.add_reader(descriptor, over.set)
+    try:
+        await over.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)

@@ -58,8 +58,17 @@ class VirtualMachine:
         """The process, where there is one."""
         return self._process.pid if self._process is not None and self._process.returncode is None else None
 
-    async def start(self, log: Callable[[str], None], *, boot_timeout_s: float = BOOT_TIMEOUT_S) -> None:
-        """Start the process and wait until its guest serves; PlatformUnable says how far it came."""
+    async def start(
+        self,
+        log: Callable[[str], None],
+        *,
+        born: Callable[[int], None] | None = None,
+        boot_timeout_s: float = BOOT_TIMEOUT_S,
+    ) -> None:
+        """Start the process and wait until its guest serves; PlatformUnable says how far it came.
+
+        `born` is given the process's number as soon as there is one.
+        """
         for path in (self._places.monitor(self.name), self._places.channel(self.name)):
             path.unlink(missing_ok=True)
         self._process = await asyncio.create_subprocess_exec(
@@ -69,6 +78,8 @@ class VirtualMachine:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
         )
+        if born is not None:
+            born(self._process.pid)
         self._link = GuestLink(self.name, log)
         await self._first_of(self._reach(self._link), SOCKET_TIMEOUT_S, "its monitor to answer")
         self._listening = asyncio.create_task(self._link.listen(), name=f"vafw[{self.name}].channel")

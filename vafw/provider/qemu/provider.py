@@ -7,16 +7,19 @@
 No device of this host is assigned: a VM's network card and display are QEMU's, part of the process that is the VM,
 which has the memory of no other VM to reach. That is how this platform keeps devices to their VM; no remapping unit
 does it, and `check_isolation` tries from the inside. A VM whose process ends is started again, with pauses that grow;
-meanwhile its links carry nothing.
+meanwhile its links carry nothing. A TPM that ends is not: what it was extended with is gone, and with it the proof of
+what runs; whoever supervises is told at once.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, final
 
@@ -27,7 +30,7 @@ from vafw.machine.capability import Capability
 from vafw.machine.inventory import DeviceClass
 from vafw.machine.lifecycle import VmPhase
 from vafw.machine.report import Health, IsolationCheck, LaunchStep, PlatformReport, VmReport
-from vafw.plan.plan import Plan, Port, VmRole
+from vafw.plan.plan import Plan, Port, VmRole, canonical_json
 from vafw.provider.qemu.accelerator import choose
 from vafw.provider.qemu.argv import ANSWERS, WIRE, Boot, Places, command_line, mac_of, wire_port
 from vafw.provider.qemu.base import load_base
@@ -37,9 +40,10 @@ from vafw.provider.qemu.image import GuestImage, build_image
 from vafw.provider.qemu.isolation import check_isolation
 from vafw.provider.qemu.keeper import Crew, Pacing
 from vafw.provider.qemu.launch import SoftwareLaunch
+from vafw.provider.qemu.orphans import Roster
 from vafw.provider.qemu.processes import VirtualMachine
 from vafw.provider.qemu.swtpm import Swtpm
-from vafw.provider.qemu.tamper import ImageTamper
+from vafw.provider.qemu.tamper import Tamper
 from vafw.provider.qemu.uplink import Uplink
 from vafw.provider.qemu.wire import Answers, Wire
 from vafw.trace import EventKind, Trace, Value
@@ -57,10 +61,9 @@ class _Run:
     wire: Wire
 
 
-def _new_folder(state: Path) -> Path:
+def _new_folder(notes: Path) -> Path:
     """A folder for this run's sockets, with a path short enough for them; that of a run that was killed goes."""
-    note = state / "folder"
-    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    note = notes / "folder"
     if note.exists():
         shutil.rmtree(note.read_text(encoding="utf-8"), ignore_errors=True)
     made = tempfile.mkdtemp(prefix="vafw-", dir=os.environ.get("XDG_RUNTIME_DIR"))
@@ -87,14 +90,19 @@ class QemuProvider:
         plan: Plan,
         *,
         state: Path,
+        notes: Path,
         answers: Answers,
         clock: Clock,
         trace: Trace,
         script: Sequence[Value] = (),
-        tamper: ImageTamper | None = None,
+        tamper: Tamper | None = None,
         uplink: Uplink = ANSWERS,
     ) -> None:
-        """`state` keeps the TPM from run to run; `answers` is behind the wire, unless there is another `uplink`."""
+        """`state` keeps the TPM from run to run; `answers` is behind the wire, unless there is another `uplink`.
+
+        In the folder `notes` stands what a killed run leaves behind. It must be one that one run holds at a time: what
+        is noted there is ended.
+        """
         self._plan = plan
         self._state = state
         self._clock = clock
@@ -103,11 +111,15 @@ class QemuProvider:
         self._tamper = tamper
         self._answers = answers
         self._uplink = uplink
+        self._staged = canonical_json(plan.to_json())
         self._run: _Run | None = None
         self._accelerator = ""
         self._images: dict[str, GuestImage] = {}
         self._descriptors: dict[str, tuple[int, int]] = {}
+        self._notes = notes
+        self._roster = Roster(notes / "processes")
         self._tpm: Swtpm | None = None
+        self._tpm_lost = ""
         self._launch: SoftwareLaunch | None = None
         self._crew = Crew()
         self._machines: dict[str, VirtualMachine] = {}
@@ -125,7 +137,10 @@ class QemuProvider:
 
     async def launch(self) -> tuple[LaunchStep, ...]:
         """Power the TPM on, measure everything, and keep the measured bytes for the VMs."""
-        places = Places(_new_folder(self._state))
+        self._notes.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for orphan in self._roster.end_all():
+            self._trace.record(EventKind.ORPHAN_ENDED, orphan.what, pid=orphan.pid)
+        places = Places(_new_folder(self._notes))
         wire = Wire(places.link_end(WIRE), places.link_end(wire_port(self._plan)), self._answers)
         self._run = _Run(places, wire)
         base = load_base()
@@ -135,9 +150,12 @@ class QemuProvider:
             built = {name: self._tamper.altered(each) for name, each in built.items()}
         self._images = built
         self._tpm = Swtpm(self._state / "tpm")
+        self._roster.note("tpm", self._tpm.pid)
         self._trace.record(EventKind.PLATFORM_POWERED_ON, self._plan.machine.name)
         self._launch = SoftwareLaunch(self._tpm)
         steps = (*self._launch.begin(), *self._launch.measure_plan(self._plan, tuple(built.values())))
+        if self._tamper is not None:
+            self._staged = self._tamper.altered_plan(self._staged)
         for step in steps:
             self._trace.record(EventKind.LAUNCH_STEP, step.name, detail=step.detail)
         return steps
@@ -146,11 +164,22 @@ class QemuProvider:
         """A quote over the launch's PCRs for `nonce`, with the log."""
         if self._launch is None:
             raise PlatformUnable("the platform must be launched to give evidence")
+        if self._tpm_lost:
+            raise PlatformUnable(self._tpm_lost)
         return self._launch.evidence(nonce)
+
+    async def evidence_lost(self) -> str:
+        """Return when the TPM has ended, with how."""
+        if self._tpm is None:
+            raise PlatformUnable("the platform must be launched to lose its TPM")
+        if not self._tpm_lost:
+            self._tpm_lost = await self._tpm.lost()
+            self._trace.record(EventKind.TPM_LOST, self._plan.machine.name, reason=self._tpm_lost)
+        return self._tpm_lost
 
     def staged_plan_digest(self) -> bytes:
         """SHA-256 of the plan as it would be carried out now."""
-        return self._plan.digest
+        return hashlib.sha256(self._staged).digest()
 
     async def power_off(self) -> None:
         """End every process and let go of what the host lent; safe to call twice."""
@@ -193,7 +222,7 @@ class QemuProvider:
 
     async def configure(self, vm: str, config: Mapping[str, Value]) -> Health:
         """Apply a configuration to a running VM; where its guest refuses it, the old one stays in force."""
-        health = await self._machine(vm).configure(config, self._ports(vm))
+        health = await self._machine(vm).configure(self._told(vm, config), self._ports(vm))
         if health.healthy:
             self._configs[vm] = dict(config)
             self._health[vm] = health
@@ -221,6 +250,7 @@ class QemuProvider:
             link_counters(self._plan, self._said),
             hardware={
                 "accelerator": self._accelerator,
+                "tpm": self._tpm_lost or "swtpm",
                 **{f"pid of {name}": each.pid for name, each in self._machines.items()},
             },
             wire=self._run.wire.counters() if self._run is not None and self._uplink == ANSWERS else None,
@@ -259,9 +289,9 @@ class QemuProvider:
         machine = self._machines[name] = VirtualMachine(name, command, self._descriptors[name], places)
         self._phases[name] = VmPhase.STARTING
         self._trace.record(EventKind.VM_STARTED, name, image=image.digest.hex())
-        await machine.start(lambda line: self._log(name, line))
+        await machine.start(partial(self._log, name), born=partial(self._roster.note, name))
         self._phases[name] = VmPhase.RUNNING
-        health = self._health[name] = await machine.configure(self._config(name), self._ports(name))
+        health = self._health[name] = await machine.configure(self._told(name, self._configs[name]), self._ports(name))
         if health.healthy:
             self._phases[name] = VmPhase.HEALTHY
             self._links(name, EventKind.LINK_UP)
@@ -318,11 +348,10 @@ class QemuProvider:
             except PlatformUnable:  # it is going down, and its keeper sees that
                 continue
 
-    def _config(self, name: str) -> dict[str, Value]:
-        config: dict[str, Value] = dict(self._configs[name])
-        if self._plan.vm(name).role is VmRole.USER_OS:
-            config |= {"name": self._plan.name, "script": self._script}
-        return config
+    def _told(self, name: str, config: Mapping[str, Value]) -> dict[str, Value]:
+        """A configuration as the guest gets it: the user's OS has a script besides."""
+        is_user = self._plan.vm(name).role is VmRole.USER_OS
+        return dict(config) | ({"name": self._plan.name, "script": self._script} if is_user else {})
 
     def _ports(self, name: str) -> dict[str, str]:
         return {port: mac_of(self._plan, Port(name, port)) for port in self._plan.vm(name).ports}

@@ -20,7 +20,7 @@ from typing import Final, final
 
 from vafw.attest.tss import ESYS_TR, PyTCTI, TSS2_Exception, TssTpm, digest_values
 from vafw.errors import PlatformUnable
-from vafw.provider.qemu.child import bound_to_this_process
+from vafw.provider.qemu.child import bound_to_this_process, ended
 from vafw.tcg.selection import PcrSelection
 
 SWTPM: Final = "swtpm"
@@ -93,6 +93,13 @@ class Swtpm:
     def pid(self) -> int:
         """The process."""
         return self._process.pid
+
+    async def lost(self) -> str:
+        """Return when the process has ended without being asked to, with how."""
+        await ended(self._process.pid)
+        code = self._process.poll() or 0
+        how = f"signal {-code}" if code < 0 else f"exit status {code}"
+        return f"the TPM is lost: {SWTPM} ended ({how})"
 
     def hash_sequence(self, data: bytes) -> None:
         """_TPM_Hash_Start, Data and End at locality 4: PCR 17 to 22 begin anew, PCR 17 holds what `data` hashes to."""

@@ -48,7 +48,8 @@ class Desktop:
         self._over = False
 
     def configure(self, config: Mapping[str, Value]) -> tuple[bool, str]:
-        """Take the addresses, the gateways, the resolvers and the script."""
+        """Take the addresses, the gateways, the resolvers and the script, and begin anew."""
+        self._steps, self._over = [], False
         self._name = str(config.get("name", "user-os"))
         self._script = _list(config.get("script"))
         gateways = [ip_address(str(each)) for each in _list(config.get("gateway"))]
@@ -103,10 +104,12 @@ class Desktop:
         interfaces.write(f"/proc/sys/net/ipv6/conf/{self._interface}/accept_ra", "0")
         interfaces.up("lo")
         interfaces.up(self._interface)
+        for version in ("-4", "-6"):
+            interfaces.run("ip", version, "addr", "flush", "dev", self._interface, "scope", "global")
         for each in map(ip_interface, self._addresses):
             interfaces.run("ip", f"-{each.version}", "addr", "add", str(each), "dev", self._interface)
         for gateway in gateways:
-            interfaces.run("ip", f"-{gateway.version}", "route", "add", "default", "via", str(gateway))
+            interfaces.run("ip", f"-{gateway.version}", "route", "replace", "default", "via", str(gateway))
 
     def _run(self, answer: Callable[[Answer], None]) -> None:
         for step in self._script:
