@@ -44,14 +44,14 @@ def test_a_proof_agrees_with_walking_through_every_packet(
 
 
 def test_an_established_packet_passes_whatever_the_rules_say() -> None:
-    found = counterexample(Ruleset((), Action.DROP), Pattern(ANY, ANY, state=State.ESTABLISHED))
+    found = counterexample(Ruleset((), Action.DROP), Pattern(ANY, ANY, states=(State.ESTABLISHED,)))
     assert found is not None
     assert (found.rule, found.action) == ("(established)", Action.ACCEPT)
 
 
 def test_an_invalid_packet_never_passes() -> None:
     everything = Ruleset((Rule("all", ANY, ANY, (), Action.ACCEPT),), Action.DROP)
-    assert counterexample(everything, Pattern(ANY, ANY, state=State.INVALID)) is None
+    assert counterexample(everything, Pattern(ANY, ANY, states=(State.INVALID,))) is None
 
 
 def test_a_counterexample_is_shown_in_words() -> None:

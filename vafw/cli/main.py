@@ -24,6 +24,7 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 VERBS: Final = {
     "check": "find every error of every file, each with its remedy",
     "plan": "print what `up` would bring up, and what would change",
+    "policy": "ask a policy: test its proofs, explain a packet, compare, replay, compile",
     "up": "bring a topology up: launch, attest, gate, VMs, traffic",
     "status": "show a running topology, or how its last run ended",
     "down": "stop a running topology",

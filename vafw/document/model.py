@@ -247,7 +247,8 @@ def exactly_one(*fields: str) -> Callable[[Model], Model]:
     def check(model: Model) -> Model:
         given = [name for name in fields if getattr(model, name) is not None]
         if len(given) != 1:
-            wanted = f"{', '.join(fields[:-1])} and {fields[-1]}"
+            names, given = [kebab(name) for name in fields], [kebab(name) for name in given]
+            wanted = f"{', '.join(names[:-1])} and {names[-1]}"
             raise refusal(
                 "VAFW-D016", f"must have exactly one of the keys {wanted}, not {' and '.join(given) or 'none'}"
             )

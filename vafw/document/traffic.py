@@ -264,8 +264,22 @@ class PacketPattern(DocumentModel):
     """Where it goes."""
     service: ServiceNames = ()
     """What it is; every service where none is named."""
-    state: StateName = "new"
-    """Its state for the connection tracker."""
+    state: StateNames = ("new",)
+    """What it is to the connection tracker: one state or several."""
+
+
+class ViaPattern(PacketPattern):
+    """Packets, and the appliance that they must not get past."""
+
+    via: Name
+    """The appliance of the path that every one of them passes through, whatever way it takes."""
+
+
+class SamePattern(PacketPattern):
+    """Packets, and another policy that must decide on them alike."""
+
+    policy: str
+    """File with the other policy, relative to the topology."""
 
 
 class ProveClause(DocumentModel):
@@ -275,9 +289,13 @@ class ProveClause(DocumentModel):
     """No packet of the pattern passes."""
     always: PacketPattern | None = None
     """Every packet of the pattern passes."""
+    only_via: ViaPattern | None = None
+    """Whatever packet of the pattern gets through has passed this appliance."""
+    same_as: SamePattern | None = None
+    """Every packet of the pattern meets the same fate under the other policy."""
 
-    model_config = one_required("never", "always")
-    _either = model_validator(mode="after")(exactly_one("never", "always"))
+    model_config = one_required("never", "always", "only_via", "same_as")
+    _either = model_validator(mode="after")(exactly_one("never", "always", "only_via", "same_as"))
 
 
 class TrafficPolicy(DocumentModel):

@@ -339,6 +339,28 @@ CODES: Final = table(
             "Correct what it asks for, or take it out.",
         ),
         Code(
+            "VAFW-P027",
+            "an only-via clause that does not hold",
+            "A packet of the clause can get between the user and the wire without passing the appliance; the notes "
+            "show the packet and its way.",
+            "Take the way out of the topology, or filter on it.",
+            "prove:\n  - only-via: {from: user-os, to: internet, via: firewall}",
+        ),
+        Code(
+            "VAFW-P028",
+            "a same-as clause that does not hold",
+            "The two policies do different things with a packet of the clause; the notes show the packet and both "
+            "fates.",
+            "Make the two policies agree, or narrow the clause.",
+            "prove:\n  - same-as: {from: user-os, to: rfc1918, policy: baseline.yaml}",
+        ),
+        Code(
+            "VAFW-P029",
+            "via that names no hop",
+            "Only an appliance of the path is passed by what goes between the user and the wire.",
+            "Name an appliance of the path.",
+        ),
+        Code(
             "VAFW-M001",
             "no TXT for a measured launch",
             "Without GETSEC[SENTER] nothing measures the VMM that is about to run.",

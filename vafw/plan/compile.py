@@ -21,7 +21,7 @@ from vafw.document.source import Source
 from vafw.errors import PlatformUnable
 from vafw.machine.capability import Capability
 from vafw.machine.inventory import DeviceClass, Iommu, MachineInventory, PciFunction
-from vafw.plan.checks import CHECKS
+from vafw.plan.checks import CHECKS, idle_rules, proofs
 from vafw.plan.checks.place import span_at
 from vafw.plan.checks.settings import as_texts
 from vafw.plan.list_file import listed_names
@@ -38,10 +38,20 @@ _NEEDED_FOR: Final = {
     Capability.MEASURED_LAUNCH: "launch the VMM measured and attest it (measured launch)",
 }
 
+_ABOUT_RULES: Final = (proofs.proofs_hold, idle_rules.rules_do_work)
+"""Checks that take the rules as they are and ask what follows."""
+
 
 def check(documents: DocumentSet) -> tuple[Diagnostic, ...]:
     """All that is wrong with the documents together, by file and position."""
     return in_order(each for one in CHECKS for each in one(documents))
+
+
+def refuse_but_for_proofs(documents: DocumentSet) -> None:
+    """Raise DocumentInvalid on every error that keeps the policy from meaning something; proofs are not asked."""
+    found = [each for one in CHECKS if one not in _ABOUT_RULES for each in one(documents)]
+    if any(each.severity is Severity.ERROR for each in found):
+        raise DocumentInvalid(found)
 
 
 def compile_plan(documents: DocumentSet, capability: Capability) -> Plan:

@@ -13,7 +13,7 @@ instead of over all simple ways. The tests compare with exactly that exhaustive 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 
@@ -93,3 +93,20 @@ def ways_round(
     """The ways from `start` to one of `ends` that miss at least one of `required`, each once, shortest first."""
     found = (shortest_way(joints, start, ends, avoiding=(missed,)) for missed in required)
     return tuple(sorted(dict.fromkeys(way for way in found if way is not None), key=lambda way: len(way.steps)))
+
+
+def ways_past(joints: Collection[Joint], start: str, ends: Collection[str], missed: str) -> Iterator[Way]:
+    """Every way from `start` to one of `ends` that visits nothing twice and never `missed`, the path's own order first.
+
+    There are as many as the graph has simple ways; a topology has a handful of joints beside its path.
+    """
+    waiting = [Way(start, ())]
+    while waiting:
+        way = waiting.pop(0)
+        here = way.vertices[-1]
+        if here in ends:
+            yield way
+            continue
+        for step in (joint.from_(here) for joint in joints):
+            if step is not None and step.vertex != missed and step.vertex not in way.vertices:
+                waiting.append(Way(start, (*way.steps, step)))

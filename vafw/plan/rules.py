@@ -153,7 +153,7 @@ def compile_pattern(documents: DocumentSet, pattern: PacketPattern) -> Pattern:
         selectors(pattern.from_, known),
         selectors(pattern.to, known),
         matches(pattern.service, services(documents)),
-        State(pattern.state),
+        tuple(State(each) for each in pattern.state),
     )
 
 

@@ -1,7 +1,7 @@
-"""Proves what a ruleset does to every packet of a pattern, or shows one packet for which it does something else.
+"""Proves what a path does to every packet of a pattern, or shows one packet for which it does something else.
 
-Exact, from the header space and not by sampling: the packets that may pass, or surely do, are one set
-(`space.outcome`), the pattern is another, and the proof is that they do not meet. Two earlier designs broke: a
+Exact, from the header space and not by sampling: the packets that may pass every hop, or surely do, are one set
+(`space.path`), the pattern is another, and the proof is that they do not meet. Two earlier designs broke: a
 representative of every combination of boundaries (a hundred rules have millions), and splitting regions rule by rule
 (five thousand overlapping rules took minutes).
 
@@ -10,14 +10,16 @@ Packets that no rule is ever asked about are in no pattern: neighbour discovery,
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from vafw.traffic.appliance import INSIDE
+from vafw.traffic.appliance import INSIDE, OUTSIDE
 from vafw.traffic.reason import DEFAULT, ESTABLISHED, INVALID, RELATED, SPOOFED, State
 from vafw.traffic.rule import Action, Packet, Rule, Ruleset, Selector, ServiceMatch
 from vafw.traffic.space.diagram import Diagram
-from vafw.traffic.space.outcome import Outcome, passing
+from vafw.traffic.space.outcome import Outcome
+from vafw.traffic.space.path import Hop, outer_view, path_passing
 from vafw.traffic.space.space import Space, new_space, unnamed
 from vafw.traffic.space.witness import witness
 
@@ -30,53 +32,84 @@ class Pattern:
     destinations: tuple[Selector, ...]
     services: tuple[ServiceMatch, ...] = ()
     """Empty: every service."""
-    state: State = State.NEW
+    states: tuple[State, ...] = (State.NEW,)
     """What they are to the connection tracker."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counterexample:
-    """A packet of the pattern, and what the ruleset does to it."""
+    """A packet of the pattern, and what becomes of it."""
 
     packet: Packet
+    """As the user's side sees it."""
     rule: str
     """The rule that decides, or a reason in parentheses."""
     action: Action
+    hop: str = ""
+    """The appliance whose rules decide; empty where none has any."""
 
     def __str__(self) -> str:
         return f"{self.packet}: {self.action.value} by {self.rule}"
 
 
 class Proof:
-    """A ruleset that questions are asked of; what it lets pass is worked out once."""
+    """A path that questions are asked of; what it lets pass is worked out once."""
 
-    def __init__(self, ruleset: Ruleset, space: Space | None = None) -> None:
-        self.ruleset = ruleset
-        self.space = space or new_space(rules=len(ruleset.rules))
+    def __init__(self, hops: Sequence[Hop], space: Space | None = None) -> None:
+        """`hops` from the wire inwards."""
+        self.hops = tuple(hops)
+        self.space = space or new_space(rules=sum(len(each.ruleset.rules) for each in hops if each.ruleset))
 
     @cached_property
     def passing(self) -> Outcome:
         """What may pass, and what surely does."""
-        return passing(self.space, self.ruleset)
+        return path_passing(self.space, self.hops)
 
     def packets(self, pattern: Pattern) -> Diagram:
         """The packets of a pattern."""
         wanted = self.space.between(pattern.sources, pattern.destinations)
-        return wanted & self.space.services(pattern.services) & self.space.states([pattern.state]) & self.space.packets
+        return wanted & self.space.services(pattern.services) & self.space.states(pattern.states) & self.space.packets
 
     def counterexample(self, pattern: Pattern, *, passes: bool = True) -> Counterexample | None:
         """A packet of the pattern that may pass, which refutes ``never``; None proves that there is none.
 
         With ``passes=False``, one that may not pass, which refutes ``always``.
         """
-        meant = self.packets(pattern)
-        packet = witness(self.space, meant & (self.passing.may if passes else ~self.passing.surely))
-        return None if packet is None else Counterexample(packet, *decide(self.ruleset, packet, passes=passes))
+        wrong = self.packets(pattern) & (self.passing.may if passes else ~self.passing.surely)
+        packet = witness(self.space, wrong)
+        return None if packet is None else self.decided(packet, passes=passes)
+
+    def difference(self, other: Proof, pattern: Pattern) -> tuple[Counterexample, Counterexample] | None:
+        """A packet of the pattern that this path and the other may treat differently, and what each does to it."""
+        mine, theirs = self.passing, path_passing(self.space, other.hops)
+        more = (mine.may & ~theirs.may) | (mine.surely & ~theirs.surely)
+        less = (theirs.may & ~mine.may) | (theirs.surely & ~mine.surely)
+        for differing, passes in ((more, True), (less, False)):
+            packet = witness(self.space, self.packets(pattern) & differing)
+            if packet is not None:
+                return self.decided(packet, passes=passes), other.decided(packet, passes=not passes)
+        return None
+
+    def decided(self, packet: Packet, *, passes: bool) -> Counterexample:
+        """What becomes of one packet, each condition taken so that it passes (or not) wherever it can."""
+        found = Counterexample(packet, "", Action.ACCEPT)
+        for at, hop in self._in_order(packet):
+            if hop.ruleset is None:
+                continue
+            seen = outer_view(self.hops[at + 1 :], packet)
+            found = Counterexample(packet, *decide(hop.ruleset, seen, passes=passes), hop.name)
+            if found.action is not Action.ACCEPT:
+                break
+        return found
+
+    def _in_order(self, packet: Packet) -> Iterator[tuple[int, Hop]]:
+        hops = tuple(enumerate(self.hops))
+        return iter(hops if packet.side == OUTSIDE else reversed(hops))
 
 
 def counterexample(ruleset: Ruleset, pattern: Pattern, *, passes: bool = True) -> Counterexample | None:
-    """See `Proof.counterexample`."""
-    return Proof(ruleset).counterexample(pattern, passes=passes)
+    """See `Proof.counterexample`, for one firewall."""
+    return Proof([Hop("", ruleset)]).counterexample(pattern, passes=passes)
 
 
 def decide(ruleset: Ruleset, packet: Packet, *, passes: bool) -> tuple[str, Action]:
@@ -85,7 +118,7 @@ def decide(ruleset: Ruleset, packet: Packet, *, passes: bool) -> tuple[str, Acti
         return SPOOFED, Action.DROP
     for rule in ruleset.rules:
         helps = (rule.action is Action.ACCEPT) == passes
-        if rule.action.is_final and rule.matches(packet) and (helps or _surely_matches(rule, packet)):
+        if rule.action.is_final and rule.matches(packet) and (helps or surely_matches(rule, packet)):
             return rule.name, rule.action
     return {
         State.ESTABLISHED: (ESTABLISHED, Action.ACCEPT),
@@ -94,7 +127,7 @@ def decide(ruleset: Ruleset, packet: Packet, *, passes: bool) -> tuple[str, Acti
     }.get(packet.state, (DEFAULT, ruleset.default))
 
 
-def _surely_matches(rule: Rule, packet: Packet) -> bool:
+def surely_matches(rule: Rule, packet: Packet) -> bool:
     """Whether the rule decides on the packet, whatever time it is and whatever names stand for."""
     if not rule.is_conditional:
         return True

@@ -72,14 +72,20 @@ def _patterns(documents: DocumentSet) -> Iterator[tuple[TrafficRule | PacketPatt
 
 def pattern_of(clause: ProveClause) -> PacketPattern:
     """The packets that a proof speaks of."""
-    pattern = clause.never or clause.always
-    assert pattern is not None, "the model admits exactly one of the two"
+    pattern = clause.never or clause.always or clause.only_via or clause.same_as
+    assert pattern is not None, "the model admits exactly one of them"
     return pattern
 
 
 def kind_of(clause: ProveClause) -> str:
-    """``never`` or ``always``."""
-    return "never" if clause.never is not None else "always"
+    """The key that is written: ``never``, ``always``, ``only-via`` or ``same-as``."""
+    written = {
+        "never": clause.never,
+        "always": clause.always,
+        "only-via": clause.only_via,
+        "same-as": clause.same_as,
+    }
+    return next(key for key, pattern in written.items() if pattern is not None)
 
 
 def zone_names_are_free(documents: DocumentSet) -> Iterator[Diagnostic]:
