@@ -70,7 +70,9 @@ class Recorded:
 
 def recorded(name: str, *, running: bool) -> Recorded:
     """The feed of a recorded run."""
-    return Recorded(Look(running, json.loads((HERE / "recorded" / f"{name}.json").read_text())))
+    folder = HERE / "recorded"
+    events = [json.loads(line) for line in (folder / f"{name}.events.jsonl").read_text().splitlines()]
+    return Recorded(Look(running, json.loads((folder / f"{name}.json").read_text()), events))
 
 
 @asynccontextmanager

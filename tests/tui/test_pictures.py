@@ -28,6 +28,7 @@ SCREENS: dict[str, tuple[Recorded, tuple[str, ...]]] = {
     "gate": (UP, ("2", "l")),
     "vms": (UP, ("2", "l", "l")),
     "traffic": (UP, ("2", "l", "l", "l")),
+    "events": (UP, ("2", "l", "l", "l", "l")),
     "refused": (REFUSED, ("2", "l")),
 }
 

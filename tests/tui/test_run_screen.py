@@ -54,6 +54,27 @@ def test_a_device_with_another_owner_than_planned_differs() -> None:
     assert (("≠ differs", "$text-error"), "nic", "firewall", "dns") in report.desired(look)
 
 
+def test_what_is_desired_and_what_runs_stand_side_by_side() -> None:
+    look = recorded("up", running=True).look()
+    firewall = next(vm for vm in look.snapshot["vms"] if vm["name"] == "firewall")
+    row = next(row for row in report.desired(look) if row[1] == "firewall config")
+    assert row[0] == ("✓ same", "$text-success")
+    assert row[2] == row[3] == f"generation 1.1, applied, {firewall['desired']['hash'][:15]}"
+    firewall["reported"] |= {"generation": 1, "status": "went-back"}
+    firewall["desired"] |= {"generation": 2}
+    row = next(row for row in report.desired(look) if row[1] == "firewall config")
+    assert (row[0], row[3][:25]) == (("≠ differs", "$text-error"), "generation 1.1, went-back")
+
+
+def test_events_stand_with_the_latest_first() -> None:
+    look = recorded("up", running=True).look()
+    rows = report.events(look)
+    assert len(rows) == len(look.events)
+    times = [float(str(row[0])) for row in rows]
+    assert times == sorted(times, reverse=True)
+    assert ("gate.opened", "$text-success") in [row[1] for row in rows]
+
+
 def test_flows_are_filtered_by_words() -> None:
     snapshot = recorded("up", running=True).look().snapshot
     every, some = report.flows(snapshot), report.flows(snapshot, "tcp web")

@@ -19,6 +19,22 @@ _PLAIN_BARS: Final = " .:-=+*#%"
 _BAR_WIDTH: Final = 20
 _SPARK_WIDTH: Final = 24
 _MOST_FLOWS: Final = 500
+_MOST_EVENTS: Final = 300
+_WIDEST_SUBJECT: Final = 16
+_WIDEST_SENTENCE: Final = 120
+_SPEAKING: Final = frozenset({"line", "reason"})
+"""What of an event's detail is a sentence, and needs no name before it."""
+_EVENT_STYLES: Final = {
+    "gate.opened": "$text-success",
+    "gate.closed": "$text-error",
+    "vm.healthy": "$text-success",
+    "vm.failed": "$text-error",
+    "vtd.dma-fault": "$text-warning",
+    "vtd.interrupt-fault": "$text-warning",
+    "ept.violation": "$text-warning",
+    "control.lost": "$text-warning",
+    "launch.refused": "$text-error",
+}
 _HASH: Final = len("sha256:") + 8
 
 Row = tuple[str | Piece, ...]
@@ -179,6 +195,21 @@ def flows(snapshot: Json, wanted: str = "") -> list[Row]:
     return rows
 
 
+def events(look: Look) -> list[Row]:
+    """What happened, the latest first: seconds since the start, event, subject, and what else is known of it."""
+    rows: list[Row] = []
+    for each in reversed(look.events[-_MOST_EVENTS:]):
+        said = {key: value for key, value in each["detail"].items() if value not in (None, "")}
+        detail = ", ".join(
+            _short(value, _WIDEST_SENTENCE) if key in _SPEAKING else f"{key} {_short(value)}"
+            for key, value in said.items()
+        )
+        kind = str(each["kind"])
+        subject = _short(each["subject"], _WIDEST_SUBJECT)
+        rows.append((f"{each['time_s']:.3f}", (kind, _EVENT_STYLES.get(kind, "")), subject, detail))
+    return rows
+
+
 def sparkline(values: Sequence[float], width: int = _SPARK_WIDTH) -> str:
     """The last `width` values as bars, the highest full; a line at the bottom where there are none."""
     bars = _BARS if speaks_unicode() else _PLAIN_BARS
@@ -227,6 +258,14 @@ def _end(flow: Json, end: str) -> str:
     if port is None:
         return address
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _short(value: Any, widest: int = 60) -> str:
+    """A value of an event on one line, cut where it is wide."""
+    if isinstance(value, dict):
+        return "/".join(str(each) for each in value.values())
+    text = str(value)
+    return text if len(text) <= widest else f"{text[: widest - 1]}{'…' if speaks_unicode() else '.'}"
 
 
 def _configured(name: str, seen: Json) -> Iterator[Row]:

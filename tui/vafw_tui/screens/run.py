@@ -1,4 +1,4 @@
-"""The run: boot timeline, the gate's decision, VMs, traffic. It follows whatever `up` holds the run directory.
+"""The run: boot timeline, the gate's decision, VMs, traffic, events. It follows whatever `up` holds the run directory.
 
 A run that this UI did not start is only looked at until a person turns read-only off; so nobody stops a machine by a
 key meant for something else.
@@ -28,11 +28,12 @@ from vafw_tui.widgets.bars import CommandLine, TitleBar
 if TYPE_CHECKING:
     from vafw_tui.app import VafwApp
 
-_TABS = ("boot", "gate", "vms", "traffic")
+_TABS = ("boot", "gate", "vms", "traffic", "events")
 _HEADS = {
     "claims": ("tier", "claim", "reason", "event"),
     "desired": ("", "what", "desired", "reported"),
     "rules": ("outcome", "in", "rule", "packets", "bytes"),
+    "happened": ("at", "event", "subject", "detail"),
     "flows": ("outcome", "rule", "", "from", "to", "packets", "bytes"),
 }
 
@@ -81,6 +82,8 @@ class RunScreen(Screen[None]):
                 yield DataTable(id="rules", cursor_type="none")
                 yield Input(placeholder="filter flows: / and words, such as tcp web 443", compact=True, id="filter")
                 yield DataTable(id="flows", cursor_type="row", zebra_stripes=True)
+            with TabPane("Events", id="events"):
+                yield DataTable(id="happened", cursor_type="row", zebra_stripes=True)
         yield CommandLine(id="command")
         yield Footer(show_command_palette=False, compact=True)
 
@@ -136,7 +139,8 @@ class RunScreen(Screen[None]):
     def action_scroll(self, by: int) -> None:
         """Down or up in what the tab shows."""
         pane = self.query_one(TabbedContent).active_pane
-        table = pane.query("#claims, #flows").first(DataTable) if pane and pane.id in ("gate", "traffic") else None
+        tables = pane.query("#claims, #flows, #happened") if pane is not None else None
+        table = tables.first(DataTable) if tables else None
         if table is not None:
             table.move_cursor(row=table.cursor_row + by)
         elif pane is not None:
@@ -188,6 +192,7 @@ class RunScreen(Screen[None]):
         self._table("desired", report.desired(look) if look.running else ())
         self._table("rules", report.rules(snapshot))
         self._table("flows", report.flows(snapshot, self.query_one("#filter", Input).value))
+        self._table("happened", report.events(look))
         access = mark("stopped", "read-only") if self.read_only else mark("warning", "may be changed")
         word = "not running" if not look.running else look.phase
         state = mark(look.phase if look.running else "none", word)
@@ -211,7 +216,8 @@ class RunScreen(Screen[None]):
             "boot": lambda: f"vafw status {name}",
             "gate": lambda: f"vafw attest {name}",
             "vms": lambda: f"vafw status {name} --json",
-            "traffic": lambda: f"vafw logs {name}",
+            "traffic": lambda: f"vafw status {name}",
+            "events": lambda: f"vafw logs {name}",
         }
         active = self.query_one(TabbedContent).active
         if not self._app.looked.running:
