@@ -30,6 +30,7 @@ VERBS: Final = {
     "down": "stop a running topology",
     "config": "read and change what the appliances of a running topology have",
     "attest": "attest a running topology anew, or a fresh launch",
+    "attack": "run attacks on the model, and see which mechanism stops each",
     "measure": "compute the reference values of the components",
     "tui": "look at, edit and run a topology in the terminal",
     "graph": "draw a topology: ascii, mermaid, dot or svg",

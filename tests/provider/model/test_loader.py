@@ -29,15 +29,15 @@ MEMORY_SIZE = 64 << 20
 ONES = b"\xff" * 32
 VMM = measure.vmm_image()
 SINIT = measure.sinit_module()
-POLICY, POLICY_DATA = measure.owner_policy([measure.measure(SINIT, VMM, ()).vmm])
-FILES = LaunchFiles(SINIT, VMM, POLICY_DATA.encode())
+OWNER = measure.owner_policy([measure.measure(SINIT, VMM, ()).vmm])
+FILES = LaunchFiles(SINIT, VMM, OWNER.data.encode())
 
 
 def powered_on() -> TxtPlatform:
     memory = PhysicalMemory(MEMORY_SIZE)
     tpm = Tpm((SHA256, SHA1), lambda count: bytes(count - 1) + b"\1")
     tpm.startup()
-    measure.provision(tpm, POLICY)
+    measure.provision(tpm, OWNER.policy)
     platform = TxtPlatform(memory, Chipset(memory, measure.MODEL_KEY.public_key_hash), tpm)
     bios_acm.run(platform)
     return platform

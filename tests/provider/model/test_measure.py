@@ -66,8 +66,8 @@ def test_measurements_are_the_same_every_time_and_name_each_component() -> None:
 def test_an_owners_policy_is_written_once_and_locked_against_everybody() -> None:
     tpm = Tpm((SHA256,), lambda count: bytes(count - 1) + b"\1")
     tpm.startup()
-    policy, data = measure.owner_policy([bytes(32)])
-    measure.provision(tpm, policy)
-    assert lcp.Policy.decode(tpm.nv_read(LCP_OWNER_INDEX)).policy_hash == data.policy_hash
+    owner = measure.owner_policy([bytes(32)])
+    measure.provision(tpm, owner.policy)
+    assert lcp.Policy.decode(tpm.nv_read(LCP_OWNER_INDEX)).policy_hash == owner.data.policy_hash
     with pytest.raises(TpmError, match=r"^NV index 0x1c10106 must not be written: it is locked \(TPM_RC 0x148\)$"):
         tpm.nv_write(LCP_OWNER_INDEX, bytes(70))

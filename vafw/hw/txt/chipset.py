@@ -45,7 +45,7 @@ _REGISTERS = frozenset(Reg)
 _ALIASES = frozenset(register for window in ALIAS_REGISTERS for register in window)
 _FUSED = (Reg.DIDVID, Reg.VER_FSBIF, Reg.VER_QPIIF)
 _SURVIVE_POWER_CYCLE = (*_FUSED, Reg.E2STS)
-_SURVIVE_RESET = (*_SURVIVE_POWER_CYCLE, Reg.ESTS, Reg.ERRORCODE)
+_SURVIVE_RESET = (*_SURVIVE_POWER_CYCLE, Reg.ESTS, Reg.ERRORCODE, *sorted(_ALIASES))
 _COMMANDS = {
     Reg.CMD_CLOSE_PRIVATE: (Sts(0), Sts.PRIVATE_OPEN | Sts.LOCALITY1_OPEN | Sts.LOCALITY2_OPEN),
     Reg.CMD_UNLOCK_MEM_CONFIG: (Sts(0), Sts.MEM_CONFIG_LOCK),
@@ -127,6 +127,10 @@ class Chipset:
         """Reset the platform because a launch failed; the sticky registers keep `error_code` and the fact."""
         self.hw_set(Reg.ERRORCODE, error_code)
         self.hw_set(Reg.ESTS, Ests.TXT_RESET)
+        self._start_over(_SURVIVE_RESET)
+
+    def reset(self) -> None:
+        """The reset button: memory keeps its contents, and its controller the aliasing that software set."""
         self._start_over(_SURVIVE_RESET)
 
     def power_cycle(self) -> None:

@@ -20,6 +20,7 @@ from vafw.fabric import ISOLATING, Acs
 from vafw.hw.pc import REMAPPING_UNIT, FunctionDescription, Pc
 from vafw.hw.pci import NetworkCard
 from vafw.hw.txt.bios_acm import layout_for
+from vafw.hw.vtd import UnitCapability
 from vafw.machine.inventory import DeviceClass, MachineInventory, PciFunction
 from vafw.machine.report import LinkCounters
 from vafw.plan.plan import Plan, VmPlan
@@ -50,12 +51,16 @@ class Emitted:
     user: tuple[bytes, ...]
 
 
-def build_pc(machine: MachineInventory, *, user_side: bool) -> Pc:
-    """The PC of an inventory, with the adapter of the user's side where frames are to enter there."""
+def build_pc(machine: MachineInventory, *, user_side: bool, capability: UnitCapability | None = None) -> Pc:
+    """The PC of an inventory, with the adapter of the user's side where frames are to enter there.
+
+    `capability` is what its remapping unit can do, where that is not what the modelled one can.
+    """
     functions = [_description(each) for each in machine.functions]
     if user_side:
         functions.append(FunctionDescription(USER_SIDE, "network", 0x1AF4, 0x1041, _USER_SIDE_MAC))
-    return Pc(machine.memory_bytes, functions, processors=machine.vcpus, remapping=machine.iommu.dma_remapping)
+    remapping = machine.iommu.dma_remapping
+    return Pc(machine.memory_bytes, functions, processors=machine.vcpus, remapping=remapping, capability=capability)
 
 
 def _description(function: PciFunction) -> FunctionDescription:

@@ -8,7 +8,7 @@ package, and handed on as bytes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +24,7 @@ from vafw.vmm.image import build_image, image_hash
 
 MODEL_KEY: Final = SigningKey(model_key.MODULUS, model_key.PRIVATE_EXPONENT)
 """Signs the model's SINIT; the modelled chipset holds its hash."""
+SINIT_VERSION: Final = 1
 VMM_PARTS: Final = (
     "__init__.py", "address.py", "errors.py", "register.py", "trace.py", "wire.py",
     "tcg", "fabric", "hw", "vmm", "traffic",
@@ -65,9 +66,9 @@ def vmm_image(command_line: str = "") -> bytes:
     return build_image(read_sources(VMM_PARTS), command_line)
 
 
-def sinit_module() -> bytes:
-    """The SINIT module of this vafw, signed with the model's key."""
-    return build_sinit(pack(read_sources(SINIT_PARTS)), MODEL_KEY)
+def sinit_module(version: int = SINIT_VERSION) -> bytes:
+    """The SINIT module of this vafw, signed with the model's key; another `version` is an older one, once as valid."""
+    return build_sinit(pack(read_sources(SINIT_PARTS)), MODEL_KEY, acm_version=version)
 
 
 def measure(sinit: bytes, vmm: bytes, images: Iterable[Image]) -> Measurements:
@@ -80,13 +81,25 @@ def measure_installed(images: Iterable[Image]) -> Measurements:
     return measure(sinit_module(), vmm_image(), images)
 
 
-def owner_policy(mle_hashes: Sequence[bytes]) -> tuple[Policy, PolicyData]:
-    """The policy for the TPM and the policy data for memory that accept exactly these VMMs."""
-    return policy_for(mle_hashes)
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """What an owner leaves on a machine: the policy for its TPM, and the policy data for its memory."""
+
+    policy: Policy
+    data: PolicyData
+    locked: bool = True
+    """The policy can never be written again."""
 
 
-def provision(tpm: Tpm, policy: Policy) -> None:
-    """Take ownership: write the policy into the TPM's NV storage and lock it for ever."""
+def owner_policy(mle_hashes: Sequence[bytes]) -> Ownership:
+    """An owner who accepts exactly these VMMs, launched by a SINIT that is not older than this vafw's."""
+    policy, data = policy_for(mle_hashes)
+    return Ownership(replace(policy, sinit_minimum=SINIT_VERSION), data)
+
+
+def provision(tpm: Tpm, policy: Policy, *, locked: bool = True) -> None:
+    """Take ownership: write the policy into the TPM's NV storage, and lock it for ever."""
     tpm.nv_define(LCP_OWNER_INDEX, POLICY_SIZE)
     tpm.nv_write(LCP_OWNER_INDEX, policy.encode())
-    tpm.nv_lock(LCP_OWNER_INDEX)
+    if locked:
+        tpm.nv_lock(LCP_OWNER_INDEX)

@@ -49,8 +49,18 @@ BANKS: Final = (SHA256, SHA1)
 class MeasuredMachine:
     """Memory, chipset, TPM and processors of one PC, and what was measured into them."""
 
-    def __init__(self, plan: Plan, memory: PhysicalMemory, random: Callable[[int], bytes], unit: Hpa | None) -> None:
-        """`unit` is where the remapping unit's registers lie; `random(n)` gives n random bytes."""
+    def __init__(
+        self,
+        plan: Plan,
+        memory: PhysicalMemory,
+        random: Callable[[int], bytes],
+        unit: Hpa | None,
+        owner: measure.Ownership | None = None,
+    ) -> None:
+        """`unit` is where the remapping unit's registers lie; `random(n)` gives n random bytes.
+
+        `owner` is who set the launch control policy, where it is not the plan's reference values that did.
+        """
         self._plan = plan
         self._memory = memory
         self._tpm = Tpm(BANKS, random)
@@ -59,8 +69,7 @@ class MeasuredMachine:
         chipset = Chipset(memory, measure.MODEL_KEY.public_key_hash)
         self._platform = TxtPlatform(memory, chipset, self._tpm, processors, unit)
         self._port = TpmPort(self._tpm, chipset)
-        policy, self._policy_data = measure.owner_policy([value.digest for value in plan.reference.vmm])
-        self._policy = policy
+        self._owner = owner or measure.owner_policy([value.digest for value in plan.reference.vmm])
         self._outcome: LaunchOutcome | None = None
         self._staged_bytes = 0
         self._provisioned = False
@@ -86,14 +95,31 @@ class MeasuredMachine:
         self._tpm.power_cycle()
         self._tpm.startup()
         if not self._provisioned:
-            measure.provision(self._tpm, self._policy)
+            measure.provision(self._tpm, self._owner.policy, locked=self._owner.locked)
             self._provisioned = True
         self._platform.chipset.power_cycle()
         return bios_acm.run(self._platform)
 
-    def launch(self, tamper: TamperPlan | None) -> LaunchOutcome:
-        """Load and launch the VMM."""
-        files = loader.LaunchFiles(measure.sinit_module(), measure.vmm_image(), self._policy_data.encode())
+    def reset(self, *, bios_acm_runs: bool = True) -> tuple[LaunchStep, ...]:
+        """The reset button, pressed by whoever wants what memory holds; then the BIOS ACM, where there is one."""
+        self._tpm.power_cycle()
+        self._tpm.startup()
+        self._platform.chipset.reset()
+        self._outcome = None
+        return bios_acm.run(self._platform) if bios_acm_runs else ()
+
+    @property
+    def platform(self) -> TxtPlatform:
+        """The parts of the PC that a launch acts on."""
+        return self._platform
+
+    def files(self) -> loader.LaunchFiles:
+        """What an honest loader loads."""
+        return loader.LaunchFiles(measure.sinit_module(), measure.vmm_image(), self._owner.data.encode())
+
+    def launch(self, tamper: TamperPlan | None, files: loader.LaunchFiles | None = None) -> LaunchOutcome:
+        """Load and launch the VMM, or `files` of whoever is the loader."""
+        files = files or self.files()
         self._outcome = loader.launch(self._platform, files, tamper.at_launch if tamper else None)
         if self._launched:
             self._command(Reg.CMD_OPEN_LOCALITY2)
