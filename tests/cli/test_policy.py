@@ -11,7 +11,11 @@ import pytest
 
 from tests.cli.test_documents import alter, data
 from tests.conftest import Vafw
+from vafw.document.load import load_topology
 from vafw.errors import ExitCode
+from vafw.plan.rules import compile_rules
+from vafw.traffic.nftables import nftables_text
+from vafw.traffic.pcap import read_capture
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -84,3 +88,90 @@ def test_a_machine_is_no_policy(vafw: Vafw, lab: Path) -> None:
     done = vafw("policy", "test", lab.parent / "machine.yaml")
     assert done.code == ExitCode.USAGE
     assert "must be a topology, or a policy with a topology.yaml beside it" in done.err
+
+
+def changed(lab: Path, *edits: tuple[str, str]) -> Path:
+    """Another policy beside the topology."""
+    other = lab.parent / "changed.yaml"
+    text = (lab.parent / "policy.yaml").read_text()
+    for before, after in edits:
+        assert before in text
+        text = text.replace(before, after)
+    other.write_text(text)
+    return other
+
+
+def test_a_policy_does_not_differ_from_itself(vafw: Vafw, lab: Path) -> None:
+    done = vafw("policy", "diff", lab, changed(lab), "--exit-code")
+    assert (done.code, done.out) == (ExitCode.DONE, "every packet meets the same fate\n")
+
+
+def test_a_service_that_is_added_is_one_region(vafw: Vafw, lab: Path) -> None:
+    other = changed(lab, ("[http, https, quic]", "[http, https, quic, ssh]"))
+    done = vafw("policy", "diff", lab, other, "--exit-code")
+    assert done.code == ExitCode.PLAN_HAS_CHANGES
+    pinned("policy-diff-service.txt", done.out, lab)
+
+
+def test_a_rule_that_is_taken_out_breaks_a_proof(vafw: Vafw, lab: Path) -> None:
+    no_lan = "    - {name: no-lan, from: user-os, to: private, action: reject, log: true}\n"
+    done = vafw("policy", "diff", lab, changed(lab, (no_lan, "")))
+    assert done.code == ExitCode.REFUSED
+    pinned("policy-diff-broken.txt", done.out, lab)
+
+
+def test_a_proof_that_the_new_policy_no_longer_has_is_asked_all_the_same(vafw: Vafw, lab: Path) -> None:
+    clause = "    - never: {from: user-os, to: special, state: new}\n"
+    no_special = "    - {name: no-special, from: user-os, to: special, action: drop}\n"
+    done = vafw("policy", "diff", lab, changed(lab, (clause, ""), (no_special, "")))
+    assert done.code == ExitCode.REFUSED
+    pinned("policy-diff-clause-dropped.txt", done.out, lab)
+
+
+def test_reordered_rules_that_do_the_same_are_no_difference(vafw: Vafw, lab: Path) -> None:
+    web = "    - {name: web, from: user-os, to: any, service: [http, https, quic], action: accept}\n"
+    ping = "    - {name: ping, from: user-os, to: any, service: ping, action: accept}\n"
+    done = vafw("policy", "diff", lab, changed(lab, (web + ping, ping + web)))
+    assert done.out == "every packet meets the same fate\n"
+
+
+def test_a_limit_that_is_added_is_seen(vafw: Vafw, lab: Path) -> None:
+    ping = "to: any, service: ping, action: accept}"
+    other = changed(lab, (ping, "to: any, service: ping, action: accept, limit: 5/second}"))
+    pinned("policy-diff-limit.txt", vafw("policy", "diff", lab, other).out, lab)
+
+
+def test_a_difference_is_json_too(vafw: Vafw, lab: Path) -> None:
+    other = changed(lab, ("[http, https, quic]", "[http, https]"))
+    found = data(vafw("policy", "diff", lab, other, "--json").out)
+    (only,) = found["changed"]
+    assert (only["turn"], only["services"], only["before"]["rule"]) == ("stops now", {"17": [[443, 443]]}, "web")
+
+
+def test_a_capture_is_replayed(vafw: Vafw, lab: Path, tmp_path: Path) -> None:
+    capture, written = lab.parent / "captures" / "office.pcap", tmp_path / "fates.pcapng"
+    done = vafw("policy", "replay", capture, lab, "--write", written)
+    assert done.code == ExitCode.DONE
+    pinned("policy-replay.txt", done.out, lab)
+    frames = list(read_capture(written))
+    assert len(frames) == len(list(read_capture(capture)))
+    assert {each.interface for each in frames} == {"inside", "outside"}
+    assert sum(each.comment.startswith("accept by ") for each in frames) == 283
+
+
+def test_a_replay_is_json_too(vafw: Vafw, lab: Path) -> None:
+    found = data(vafw("policy", "replay", lab.parent / "captures" / "office.pcap", lab, "--json").out)
+    assert (found["passed"], found["packets"]) == (283, sum(each["packets"] for each in found["rules"]))
+
+
+def test_what_the_firewall_would_get_is_the_text_for_nft(vafw: Vafw, lab: Path) -> None:
+    done = vafw("policy", "compile", lab, "--inside", "in0", "--outside", "out0")
+    ruleset = compile_rules(load_topology(lab))
+    assert (done.code, done.out) == (ExitCode.DONE, nftables_text(ruleset, inside="in0", outside="out0"))
+    assert vafw("policy", "compile", lab, "--inside", "in0", "--outside", "out0").out == done.out
+
+
+def test_a_target_that_nobody_has_a_section_for_is_refused(vafw: Vafw, lab: Path) -> None:
+    done = vafw("policy", "compile", lab, "--target", "squid")
+    assert done.code == ExitCode.NO_SUCH_OBJECT
+    assert "an appliance of 'office-laptop' must be there that has a section `proxy:`, and there is none" in done.err

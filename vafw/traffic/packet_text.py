@@ -41,8 +41,8 @@ class Asked:
         packet = self.packet
         name = PROTOCOL_NAMES.get(packet.protocol, str(packet.protocol))
         has_ports = packet.protocol in (TCP, UDP)
-        source = _end(packet.version, packet.source, self.source_port)
-        destination = _end(packet.version, packet.destination, packet.port if has_ports else None)
+        source = end_text(packet.version, packet.source, self.source_port)
+        destination = end_text(packet.version, packet.destination, packet.port if has_ports else None)
         extra = f" type {packet.icmp_type}" if packet.protocol in ECHO_REQUEST else ""
         extra += f" vlan {packet.vlan}" if packet.vlan else ""
         return f"{name} {source} -> {destination} {packet.state}{extra} {packet.side}"
@@ -135,7 +135,8 @@ def _parsed_end(word: str, protocol: int) -> tuple[int, int, int | None]:
     return address.version, int(address), None if port is None else int(port)
 
 
-def _end(version: int, address: int, port: int | None) -> str:
+def end_text(version: int, address: int, port: int | None) -> str:
+    """One end of a packet, as `parse_packet` reads it."""
     if version == 4:
         return f"{IPv4Address(address)}" + ("" if port is None else f":{port}")
     return f"{IPv6Address(address)}" if port is None else f"[{IPv6Address(address)}]:{port}"
