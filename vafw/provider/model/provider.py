@@ -168,6 +168,7 @@ class ModelProvider:
 
     async def check_isolation(self) -> tuple[IsolationCheck, ...]:
         """Try, on the running machine, to reach what must not be reachable."""
+        self._feed()  # plugged in before anyone is told that it is up: who waits for a tap finds it then
         results = run_probes(self._built().vmm)
         self._keep_records()
         return tuple(
