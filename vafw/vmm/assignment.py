@@ -10,6 +10,7 @@ can neither move the BAR, nor change the message, nor turn on anything that spea
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final, final
 
 from vafw.address import Bdf, Gpa, Iova
@@ -17,13 +18,17 @@ from vafw.errors import VafwError
 from vafw.hw.pci.config import (
     BAR_SIZE,
     CLASS_CODE,
+    COMMAND,
+    DEVICE_CAPABILITIES,
     DEVICE_CONTROL,
+    FLR_CAPABLE,
     INITIATE_FLR,
     MSI_ADDRESS,
     MSI_CONTROL,
     MSI_DATA,
     MSI_UPPER_ADDRESS,
     STATUS,
+    Command,
     MsiControl,
 )
 from vafw.hw.pci.root_complex import RootComplex
@@ -31,6 +36,7 @@ from vafw.hw.vmx.bits import MemoryType
 from vafw.trace import EventKind
 from vafw.vmm.boot import FunctionInformation
 from vafw.vmm.ept_tables import RW
+from vafw.vmm.hand_over import HandOver, HandOverFailed, Phase
 from vafw.vmm.record import Journal
 from vafw.vmm.refusal import VmmError
 from vafw.vmm.remapping import FaultRecord, RemappingDriver
@@ -54,6 +60,8 @@ class FunctionRoster:
         self._journal = journal
         self._owners: dict[int, tuple[Vm, int]] = {}
         """VM and guest vector by host vector."""
+        self._hand_overs: dict[Bdf, HandOver] = {}
+        """Every function that was assigned once."""
 
     def owner_of(self, host_vector: int) -> tuple[Vm, int] | None:
         """Whose interrupt a host vector is, and the guest's vector for it."""
@@ -63,8 +71,13 @@ class FunctionRoster:
         """Give a function in quarantine to a VM; where a step fails the ones before are undone."""
         if self._root_complex.config_read(bdf, STATUS, 2) == 0xFFFF:  # the ids of a virtual function read so too
             raise VmmError(f"function {name} must be there to be assigned, but nothing answers at {bdf}")
-        if self._remapping.domain_of(bdf) is not None:
+        hand_over = self._hand_over(bdf)
+        if hand_over.phase is Phase.FAILED:
+            hand_over.recover()
+        if hand_over.phase is not Phase.QUARANTINE or self._remapping.domain_of(bdf) is not None:
             raise VmmError(f"function {name} at {bdf} must be released before it is assigned again")
+        if not self._root_complex.config_read(bdf, DEVICE_CAPABILITIES, 4) & FLR_CAPABLE:
+            raise VmmError(f"function {name} at {bdf} must have a function-level reset to change hands")
         number = len(vm.assignments)
         if Vector.FIRST_FUNCTION + number >= Vector.END:
             raise VmmError(f"VM {vm.name!r} must have at most {number} functions")
@@ -73,8 +86,10 @@ class FunctionRoster:
         )
         assignment = Assignment(bdf, information, self._free_host_vector())
         try:
-            self._reset(bdf)
             self._open(vm, assignment)
+        except HandOverFailed:
+            vm.tables.unmap(Gpa(information.window), BAR_SIZE)
+            raise
         except VafwError:
             self._close(vm, assignment)
             raise
@@ -84,12 +99,22 @@ class FunctionRoster:
         )
 
     def release_all(self, vm: Vm) -> None:
-        """Put every function of a VM into quarantine and reset it; end the VM's domain."""
+        """Put every function of a VM into quarantine and reset it; end the VM's domain.
+
+        HandOverFailed where one of them could not be: the others have been, and the VM's memory must stay out of use.
+        """
+        failed: HandOverFailed | None = None
         for assignment in vm.assignments.values():
-            self._close(vm, assignment)
+            try:
+                self._close(vm, assignment)
+            except HandOverFailed as error:
+                failed = failed or error
+                continue
             self._journal.write(
                 EventKind.DEVICE_RELEASED, assignment.information.name, vm=vm.name, bdf=str(assignment.bdf)
             )
+        if failed is not None:
+            raise failed
         if vm.domain is not None:
             self._remapping.destroy_domain(vm.domain)
             vm.domain = None
@@ -121,17 +146,27 @@ class FunctionRoster:
         processor = vm.vcpus[0].processor.number
         address, data = self._remapping.map_interrupt(bdf, assignment.host_vector, processor)
         self._owners[assignment.host_vector] = (vm, information.vector)
+        self._hand_over(bdf).attach(vm.domain)
         self._program_message(bdf, address, data)
-        self._remapping.attach(bdf, vm.domain)
         self._root_complex.set_bus_master(bdf, True)
 
     def _close(self, vm: Vm, assignment: Assignment) -> None:
         """Nothing leaves the function, nothing reaches it, and nothing of its owner stays in it."""
         bdf = assignment.bdf
-        self._root_complex.set_bus_master(bdf, False)
-        self._remapping.detach(bdf)
-        vm.tables.unmap(Gpa(assignment.information.window), BAR_SIZE)
-        self._reset(bdf)
+        try:
+            self._hand_over(bdf).release()
+        finally:
+            vm.tables.unmap(Gpa(assignment.information.window), BAR_SIZE)
+        self._remapping.unmap_interrupt(bdf)
+
+    def _hand_over(self, bdf: Bdf) -> HandOver:
+        """The one place where a function changes hands, with every requester id that the fabric lets it use."""
+        found = self._hand_overs.get(bdf)
+        if found is None or (found.phase is Phase.QUARANTINE):
+            aliases = self._root_complex.fabric.requester_ids(bdf)[1:]
+            found = HandOver(bdf, _Port(self._root_complex, bdf), self._remapping, aliases=aliases)
+            self._hand_overs[bdf] = found
+        return found
 
     def _new_domain(self, vm: Vm) -> int:
         """An address space in which the VM's functions see what the VM sees."""
@@ -139,11 +174,6 @@ class FunctionRoster:
         for each in vm.ranges:
             self._remapping.map(domain, Iova(each.gpa), each.hpa, each.size)
         return domain
-
-    def _reset(self, bdf: Bdf) -> None:
-        """Function-level reset; afterwards it decodes its BAR again and may do nothing else."""
-        self._root_complex.config_write(bdf, DEVICE_CONTROL, 2, INITIATE_FLR)
-        self._root_complex.enable_decoding(bdf)
 
     def _program_message(self, bdf: Bdf, address: int, data: int) -> None:
         write = self._root_complex.config_write
@@ -160,3 +190,26 @@ class FunctionRoster:
             if vector not in self._owners:
                 return vector
         raise VmmError("the host must have a free interrupt vector for each assigned function")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Port:
+    """A function as `hand_over` sees it."""
+
+    root_complex: RootComplex
+    bdf: Bdf
+
+    def silence(self) -> None:
+        """Bus mastering off."""
+        self.root_complex.set_bus_master(self.bdf, False)
+
+    def reset(self) -> bool:
+        """Function-level reset; afterwards it decodes its BAR again and may do nothing else."""
+        self.root_complex.config_write(self.bdf, DEVICE_CONTROL, 2, INITIATE_FLR)
+        command = self.root_complex.config_read(self.bdf, COMMAND, 2)
+        message = self.root_complex.config_read(self.bdf, MSI_CONTROL, 2)
+        if command & Command.BUS_MASTER.mask or message & MsiControl.pack(ENABLE=1):
+            return False
+        self.root_complex.enable_decoding(self.bdf)
+        return True

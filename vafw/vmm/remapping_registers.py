@@ -12,7 +12,16 @@ from vafw.address import PAGE_SIZE, Hpa
 from vafw.errors import PlatformUnable
 from vafw.hw.memory import PhysicalMemory
 from vafw.hw.vtd.bits import DescriptorType, WaitDescriptor
-from vafw.hw.vtd.registers import OFFSETS, ONE_SHOT, FaultStatus, GlobalCommand, GlobalStatus, QueueAddress, QueueTail
+from vafw.hw.vtd.registers import (
+    OFFSETS,
+    ONE_SHOT,
+    FaultStatus,
+    GlobalCommand,
+    GlobalStatus,
+    QueueAddress,
+    QueueHead,
+    QueueTail,
+)
 from vafw.register import Register
 from vafw.vmm.frames import FrameAllocator
 
@@ -43,6 +52,10 @@ class UnitRegisters:
         """Write a register of 32 or 64 bits."""
         at = Hpa(self.base + (OFFSETS[kind] if offset is None else offset))
         self._memory.write(at, value.to_bytes(kind.width // 8, "little"))
+
+    def write_dword(self, offset: int, value: int) -> None:
+        """Write four bytes of a register that is longer."""
+        self._memory.write_u32(Hpa(self.base + offset), value)
 
     def switch(self, command: int, *, on: bool = True) -> None:
         """Give one GCMD bit and wait until the bit of GSTS in the same place says so; one change at a time."""
@@ -86,6 +99,15 @@ class InvalidationQueue:
         for _ in range(_LOOKS):
             if self._memory.read_u32(self._status) == self._sequence:
                 return
-            if self._registers.read(FaultStatus).IQE:
+            status = self._registers.read(FaultStatus)
+            if status.IQE or status.ITE:
                 break
         raise UnitNotAnswering("the remapping unit must finish an invalidation, but its queue stands still")
+
+    def recover(self) -> None:
+        """Put a harmless descriptor where the unit stopped, and clear what stopped it (FSTS.IQE, FSTS.ITE)."""
+        harmless = WaitDescriptor.pack(TYPE=DescriptorType.WAIT)
+        head = self._registers.read(QueueHead).QH
+        self._memory.write(Hpa(self._queue + head * 16), harmless.to_bytes(16, "little"))
+        self._registers.write(FaultStatus, FaultStatus.pack(IQE=1, ITE=1))
+        self._registers.write(QueueTail, QueueTail.pack(QT=self._tail))
