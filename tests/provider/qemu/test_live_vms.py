@@ -1,4 +1,4 @@
-"""Three real VMs, and what must hold while they run: live reconfiguration, a killed VM, a killed TPM.
+"""Three real VMs, and what must hold while they run: a configuration that is refused, a killed VM, a killed TPM.
 
 One run for all cases, as each start takes its time; skipped, with the reason, where QEMU cannot run.
 """
@@ -32,8 +32,6 @@ class Live:
 
     outcomes: dict[str, str] = field(default_factory=dict)
     """What the page came to, by moment."""
-    rules: int = 0
-    """How many the shipped policy has."""
     health: dict[str, Health] = field(default_factory=dict)
     after_kill: list[TraceEvent] = field(default_factory=list)
     seen_after_s: float = 0.0
@@ -76,15 +74,8 @@ async def _lived(state: Path) -> Live:
         for vm in bench.plan.vms:
             live.health[vm.name] = await platform.start(vm.name)
         await page("at first")
-        ruleset: Any = dict(bench.plan.vm("firewall").config)["ruleset"]
-        live.rules = len(ruleset["rules"])
-        without = {"ruleset": {**ruleset, "rules": [each for each in ruleset["rules"] if each["name"] != "web"]}}
-        live.health["without web"] = await platform.configure("firewall", without)
-        await page("without web")
         live.health["nonsense"] = await platform.configure("firewall", {"ruleset": {"rules": 7}})
         await page("after nonsense")
-        live.health["rolled back"] = await platform.configure("firewall", {"ruleset": ruleset})
-        await page("rolled back")
         before, killed_s = len(trace), clock.monotonic()
         os.kill(platform._machines["firewall"].pid, signal.SIGKILL)
         live.seen_after_s = (await until(EventKind.VM_FAILED, before)).time_s - killed_s
@@ -109,20 +100,10 @@ async def _lived(state: Path) -> Live:
     return live
 
 
-def test_a_page_is_fetched_and_after_a_configuration_without_its_rule_it_is_not(live: Live) -> None:
-    rules = f"nftables holds {live.rules - 1} rules, policy drop, and the bridge is up"
-    assert live.health["without web"] == Health(True, rules)
-    assert (live.outcomes["at first"], live.outcomes["without web"]) == ("ok", "timed out")
-
-
 def test_a_configuration_that_cannot_be_read_leaves_the_old_one_in_force_refused(live: Live) -> None:
     assert live.health["nonsense"].healthy is False
     assert live.health["nonsense"].reason.startswith("the ruleset cannot be read: ")
-    assert live.outcomes["after nonsense"] == "timed out"
-
-
-def test_the_configuration_before_lets_the_page_pass_again(live: Live) -> None:
-    assert (live.health["rolled back"].healthy, live.outcomes["rolled back"]) == (True, "ok")
+    assert (live.outcomes["at first"], live.outcomes["after nonsense"]) == ("ok", "ok")
 
 
 def test_a_killed_vm_is_seen_at_once_and_nothing_passes_in_its_place(live: Live) -> None:
