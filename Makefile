@@ -5,7 +5,7 @@ cd = cd "$(ROOT)" &&
 bin = "$(ROOT).venv/bin/"
 resolve = $(bin)uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header
 .DEFAULT_GOAL := help
-.PHONY: help up check test lint types layers unit tools qemu tpm format images measure captures bench lock clean venv venv-test
+.PHONY: help up check test lint types layers unit tools qemu tpm format images measure captures differential bench lock clean venv venv-test
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' "$(ROOT)Makefile" | sed -E 's/:.*## /\t/' | expand -t 12
@@ -53,6 +53,9 @@ measure: venv ## write the reference values of every shipped topology anew
 
 captures: venv-test ## make the shipped captures of real traffic anew (root, network namespaces)
 	$(cd) $(bin)python -m tests.captures.make_captures
+
+differential: venv-test ## hundreds of random policies through the kernel and the engine (root); POLICIES=300
+	$(cd) VAFW_DIFFERENTIAL_POLICIES=$(or $(POLICIES),300) $(bin)pytest -q -s tests/traffic/test_differential.py
 
 bench: venv-test ## benchmarks, printed as figures and ratios
 	$(cd) for each in benchmarks/*.py; do $(bin)python "$$each" || exit; done

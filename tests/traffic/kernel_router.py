@@ -13,9 +13,10 @@ import ctypes
 import os
 import shutil
 import socket
+import struct
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from vafw.traffic import build
@@ -28,6 +29,7 @@ ROUTER, ENDS = (f"vafw-{each}-{os.getpid()}" for each in ("router", "ends"))
 MARKER_PORT = 40404
 MARKERS = {INSIDE: (0x0A0100FA, 0xCB0071FA), OUTSIDE: (0xCB0071FB, 0x0A0100FB)}
 OUTGOING = 4
+NETLINK_NETFILTER = 12
 
 ROUTER_SYSCTL = [
     "net.ipv4.ip_forward=1",
@@ -56,13 +58,24 @@ def missing() -> str:
     return "" if probe.returncode == 0 else "network namespaces cannot be had here"
 
 
-def run(*command: str, text: str | None = None) -> None:
-    done = subprocess.run(command, check=False, capture_output=True, text=True, input=text)
+def run(*command: str, text: str | None = None) -> str:
+    utc = {**os.environ, "TZ": "UTC"}  # nft reads times of day in its own time zone
+    done = subprocess.run(command, check=False, capture_output=True, text=True, input=text, env=utc)
     assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+    return done.stdout
 
 
-def in_router(*command: str, text: str | None = None) -> None:
-    run("ip", "netns", "exec", ROUTER, *command, text=text)
+def in_router(*command: str, text: str | None = None) -> str:
+    return run("ip", "netns", "exec", ROUTER, *command, text=text)
+
+
+def forget_connections() -> None:
+    """Empty the connection tracker of this network namespace (ctnetlink, IPCTNL_MSG_CT_DELETE without a tuple)."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as tracker:
+        header = struct.pack("=IHHII", 20, 1 << 8 | 2, 1 | 4, 1, 0)  # request, with acknowledgement
+        tracker.send(header + struct.pack("=BBH", socket.AF_UNSPEC, 0, 0))
+        answer = tracker.recv(4096)
+    assert struct.unpack_from("=i", answer, 16)[0] == 0, "the connection tracker could not be emptied"
 
 
 class KernelRouter:
@@ -72,12 +85,33 @@ class KernelRouter:
         self._sockets = sockets
         self._macs = macs
 
+    def load(self, ruleset: str) -> None:
+        """Load rules in place of those before, and forget every connection."""
+        in_router("nft", "-f", "-", text=ruleset)
+        with inside_namespace(ROUTER):
+            forget_connections()
+
+    def listing(self) -> str:
+        """What `nft list ruleset` says, counters included."""
+        return in_router("nft", "list", "ruleset")
+
     def feed(self, side: str, frame: bytes) -> list[bytes]:
         """Put a frame in on one side; the frames that came out on the other while it was forwarded."""
+        self._drain(opposite(side))
         header = b"".join(self._macs[side])
         self._sockets[side].send(header + frame[12:])
         self._sockets[side].send(header + IPV4.to_bytes(2, "big") + marker(side))
         return list(self._until_marker(opposite(side)))
+
+    def _drain(self, side: str) -> None:
+        """Forget what came before: answers of the kernel's own, such as rejections."""
+        drained = self._sockets[side]
+        patience = drained.gettimeout()
+        drained.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                drained.recv(1)
+        drained.settimeout(patience)
 
     def _until_marker(self, side: str) -> Iterator[bytes]:
         while True:

@@ -36,6 +36,17 @@ class UserOs(DocumentModel):
     """Next hops of its default routes, IPv4 and IPv6."""
 
 
+class Routing(DocumentModel):
+    """A firewall as a router between two networks, with its own addresses; without it, it passes frames unchanged."""
+
+    outside: tuple[Interface, ...]
+    """Its addresses on the side of the wire; sources are hidden behind the first of each family."""
+    inside: tuple[Interface, ...]
+    """Its addresses on the user's side: the gateways of the user OS."""
+    gateway: tuple[Address, ...] = ()
+    """Next hops outside, one for each family."""
+
+
 class ApplianceUse(DocumentModel):
     """One appliance VM of the topology."""
 
@@ -51,6 +62,8 @@ class ApplianceUse(DocumentModel):
     """IP addresses this appliance speaks for; rules that name the appliance mean these."""
     mode: Literal["inline", "mirror"] = "inline"
     """Whether traffic passes through it or is only shown to it."""
+    router: Routing | None = None
+    """Makes a firewall a router; needed where the policy translates addresses."""
     config: dict[Name, Annotated[Any, AfterValidator(as_json)]] = Field(default_factory=dict)
     """Settings of the appliance, as its manifest lists them."""
 

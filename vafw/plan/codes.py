@@ -209,6 +209,34 @@ CODES: Final = table(
             "Write one host name a line; what follows a # is a comment.",
         ),
         Code(
+            "VAFW-T080",
+            "a router that is none",
+            "Addresses are translated and packets routed by the appliance that enforces the rules, and by one only: "
+            "otherwise rules would see addresses of nobody.",
+            "Give `router:` to the firewall of the path.",
+            "firewall: {use: firewall, assign: [nic], router: {outside: [198.51.100.2/24], inside: [192.168.77.1/24], "
+            "gateway: [198.51.100.1]}}",
+        ),
+        Code(
+            "VAFW-T081",
+            "a gateway outside that cannot be reached",
+            "A router hands what is not on its link to a gateway that is.",
+            "Name a gateway in a network of the outside.",
+        ),
+        Code(
+            "VAFW-T082",
+            "a user whose gateway is not the router",
+            "Between the user and the wire stands the router; packets sent to another gateway go nowhere.",
+            "Give the user OS the router's address inside as its gateway.",
+        ),
+        Code(
+            "VAFW-T083",
+            "networks that a router cannot tell apart",
+            "A router finds the side of a host by its network: both sides must not share an address, and the user must "
+            "live inside.",
+            "Number the inside from a range of its own.",
+        ),
+        Code(
             "VAFW-P001",
             "an unknown zone",
             "A zone is user-os, an appliance, any, internet, rfc1918, or one that the policy defines.",

@@ -7,6 +7,7 @@ names, everything else in the order of the path or of a list that the document g
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from vafw.document.load import DocumentSet, read_listed
 from vafw.document.machine import Device, Machine
 from vafw.document.reference_values import AcceptedDigest, ReferenceValuesDocument
 from vafw.document.source import Source
+from vafw.document.topology import Routing
 from vafw.errors import PlatformUnable
 from vafw.machine.capability import Capability
 from vafw.machine.inventory import DeviceClass, Iommu, MachineInventory, PciFunction
@@ -27,7 +29,7 @@ from vafw.plan.checks.settings import as_texts
 from vafw.plan.list_file import listed_names
 from vafw.plan.plan import FailureAction, ImagePlan, LaunchPlan, Plan, VmPlan, VmRole
 from vafw.plan.ports import PORTS
-from vafw.plan.roster import VmUse, by_name, roster, user_os
+from vafw.plan.roster import VmUse, by_name, roster, router_of, user_os
 from vafw.plan.rules import compile_rules
 from vafw.plan.wiring import wires
 from vafw.trace import Value
@@ -149,14 +151,37 @@ def _vm(documents: DocumentSet, use: VmUse, machine: MachineInventory) -> VmPlan
 
 
 def _user_config(documents: DocumentSet) -> dict[str, Value]:
-    """The user OS takes the place on the network that the machine's own card would have."""
+    """The user OS takes the place on the network that the machine's own card would have, unless a router has it."""
     user, topology = documents.topology.model.user_os, documents.topology.model
+    card = documents.machine.model.devices[topology.path[0]].mac
     return {
-        "mac": documents.machine.model.devices[topology.path[0]].mac,
+        "mac": card if router_of(documents) is None else own_mac(topology.name, "user-os"),
         "addresses": [str(each) for each in user.addresses],
         "gateway": list(user.gateway),
         "resolvers": _resolvers(documents),
     }
+
+
+def _router_config(documents: DocumentSet, routing: Routing) -> dict[str, Value]:
+    """Both links of a router; outside it is the machine's own card."""
+    topology = documents.topology.model
+    return {
+        "outside": {
+            "mac": documents.machine.model.devices[topology.path[0]].mac,
+            "addresses": [str(each) for each in routing.outside],
+            "gateway": list(routing.gateway),
+        },
+        "inside": {
+            "mac": own_mac(topology.name, "inside"),
+            "addresses": [str(each) for each in routing.inside],
+        },
+    }
+
+
+def own_mac(topology: str, station: str) -> str:
+    """A locally administered MAC address (IEEE 802, "U/L bit") that is the same whenever the plan is made."""
+    digest = hashlib.sha256(f"{topology}/{station}".encode()).digest()
+    return bytes([0x02, *digest[:5]]).hex(":")
 
 
 def _resolvers(documents: DocumentSet) -> list[Value]:
@@ -171,6 +196,8 @@ def _appliance_config(documents: DocumentSet, use: VmUse, manifest: Appliance) -
     config: dict[str, Value] = {}
     if use.enforces("traffic"):
         config["ruleset"] = dict(compile_rules(documents).to_config())
+    if use.router is not None:
+        config["router"] = _router_config(documents, use.router)
     if use.enforces("dns"):
         config["resolvers"] = [str(each.ip) for each in use.addresses]
     for name, option in manifest.config.items():

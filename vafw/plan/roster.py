@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from vafw.document.appliance import Appliance
 from vafw.document.load import DocumentSet
+from vafw.document.topology import Routing
 
 USER_OS: Final = "user-os"
 """What topologies, policies and plans call the VM that a person sits at."""
@@ -34,6 +35,8 @@ class VmUse:
     config: Mapping[str, Any]
     inline: bool
     """Whether traffic passes through it."""
+    router: Routing | None
+    """What makes it a router, where it is one."""
     place: tuple[str, ...]
     """The keys that lead to it in the topology."""
     image_place: tuple[str, ...]
@@ -62,6 +65,7 @@ def appliance_uses(documents: DocumentSet) -> Iterator[VmUse]:
             addresses=use.addresses,
             config=use.config,
             inline=use.mode == "inline",
+            router=use.router,
             place=("appliances", name),
             image_place=("appliances", name, "use"),
         )
@@ -80,6 +84,7 @@ def user_os(documents: DocumentSet) -> VmUse:
         addresses=use.addresses,
         config={},
         inline=False,
+        router=None,
         place=(USER_OS,),
         image_place=(USER_OS, "image"),
     )
@@ -93,6 +98,13 @@ def roster(documents: DocumentSet) -> tuple[VmUse, ...]:
 def by_name(documents: DocumentSet) -> dict[str, VmUse]:
     """Every VM by its name. The user OS keeps its name where an appliance takes it (`checks.names` refuses that)."""
     return {use.name: use for use in roster(documents)}
+
+
+def router_of(documents: DocumentSet) -> VmUse | None:
+    """The firewall of the path that is a router; None where all of them pass frames on as they are."""
+    uses = by_name(documents)
+    hops = (uses[hop] for hop in documents.topology.model.path if hop in uses)
+    return next((use for use in hops if use.router is not None and use.enforces("traffic")), None)
 
 
 def _manifest(documents: DocumentSet, image: str) -> Appliance | None:

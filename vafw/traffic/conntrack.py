@@ -6,7 +6,8 @@ puts it there once a rule has accepted it. Nothing else creates state, so a floo
 
 After the Linux connection tracker, with three differences, all narrower. A packet must also come from the side its
 connection says (the kernel leaves that to reverse path filtering), VLANs are separate networks, and what needs a state
-machine that is not here (SCTP, DCCP) is invalid. Other protocols, GRE and ESP among them, are known by their addresses.
+machine that is not here (SCTP, DCCP, PPTP's GRE) is invalid. Other protocols, ESP among them, are known by their
+addresses.
 
 The hard part is the ICMP error: it is related when what it quotes is a packet of a connection, sent by the host the
 error goes to. The quotation's tuple is therefore looked up backwards.
@@ -47,6 +48,9 @@ _ICMP_ERRORS: Final = frozenset({3, 4, 5, 11, 12})
 _HIGHEST_ICMP_TYPE: Final = 18
 _UNKNOWABLE: Final = frozenset({33, NO_NEXT_HEADER, 132})
 """DCCP and SCTP, whose states are not followed here, and IPv6 packets without a transport."""
+GRE: Final = 47
+_PPTP: Final = 1
+"""Version of the GRE header that PPTP uses (RFC 2637, section 4.1)."""
 _UNTRACKED_ICMPV6: Final = frozenset({130, 131, 132, 133, 134, 135, 136, 143})
 """Multicast listeners and neighbour discovery, which have no connection."""
 
@@ -68,6 +72,18 @@ class Connection:
     """Where the engine counts its packets."""
     mark: int = 0
     """What a rule marked it with; 0: nothing."""
+    reply: Tuple | None = None
+    """Tuple of the answers, where it is translated and these are not the inverse of `original`."""
+
+    @property
+    def answers(self) -> Tuple | None:
+        """Tuple of the answers; None where there can be none."""
+        return self.reply or inverted(self.original)
+
+    @property
+    def sent_as(self) -> Tuple:
+        """Tuple that its packets leave with."""
+        return (self.reply and inverted(self.reply)) or self.original
 
     @property
     def is_assured(self) -> bool:
@@ -97,10 +113,12 @@ class Connections:
         protocol = packet.protocol
         if protocol in _UNKNOWABLE:
             return State.INVALID, None, ORIGINAL
+        if protocol == GRE and packet.end - packet.transport >= 4 and frame[packet.transport + 1] & 7 == _PPTP:
+            return State.INVALID, None, ORIGINAL
         if protocol in (ICMP, ICMPV6):
             special = self._track_icmp(frame, packet, side, now_s)
             if special:
-                return special[0], special[1], ORIGINAL
+                return special
         key = tuple_of(packet)
         entry = self._find(key, now_s)
         if entry is None:
@@ -138,10 +156,14 @@ class Connections:
         connection.confirmed = True
         self._confirmed[connection.original] = connection
         self._by_tuple[connection.original] = connection, ORIGINAL
-        backwards = inverted(connection.original)
+        backwards = connection.answers
         if backwards is not None:
             self._by_tuple.setdefault(backwards, (connection, REPLY))
         return True
+
+    def is_taken(self, key: Tuple) -> bool:
+        """Whether packets of this tuple belong to a connection."""
+        return key in self._by_tuple
 
     def kept(self, keep: Callable[[Connection], bool]) -> Connections:
         """Another table with the connections that `keep` names; this one stays as it is."""
@@ -154,7 +176,7 @@ class Connections:
     def forget(self, connection: Connection) -> None:
         """Remove the connection."""
         self._confirmed.pop(connection.original, None)
-        for key in (connection.original, inverted(connection.original)):
+        for key in (connection.original, connection.answers):
             if key is not None and self._by_tuple.get(key, (None,))[0] is connection:
                 del self._by_tuple[key]
 
@@ -183,24 +205,26 @@ class Connections:
 
     def _track_icmp(
         self, frame: bytes, packet: Frame, side: str, now_s: float
-    ) -> tuple[State, Connection | None] | None:
+    ) -> tuple[State, Connection | None, int] | None:
         """What becomes of ICMP that is no query and no answer; None: look it up like all else."""
         kind = packet.icmp_type
         if (packet.protocol == ICMP) != (packet.version == 4):
-            return State.INVALID, None
+            return State.INVALID, None, ORIGINAL
         if packet.version == 6 and kind in _UNTRACKED_ICMPV6:
-            return State.UNTRACKED, None
+            return State.UNTRACKED, None, ORIGINAL
         is_error = kind in _ICMP_ERRORS if packet.version == 4 else kind < 128
         if is_error:
             quoted = quotation(frame, packet)
-            return self._related(packet, quoted, side, now_s) if quoted else (State.INVALID, None)
+            return self._related(packet, quoted, side, now_s) if quoted else (State.INVALID, None, ORIGINAL)
         if packet.version == 4 and kind > _HIGHEST_ICMP_TYPE:
-            return State.INVALID, None
+            return State.INVALID, None, ORIGINAL
         if kind not in _QUERIES[packet.protocol] and self._find(tuple_of(packet), now_s) is None:
-            return State.INVALID, None
+            return State.INVALID, None, ORIGINAL
         return None
 
-    def _related(self, packet: Frame, quoted: Quotation, side: str, now_s: float) -> tuple[State, Connection | None]:
+    def _related(
+        self, packet: Frame, quoted: Quotation, side: str, now_s: float
+    ) -> tuple[State, Connection | None, int]:
         network = packet.version << 8 | quoted.protocol
         key = (
             packet.vlans, network, quoted.source, quoted.destination, quoted.first, quoted.second,
@@ -208,11 +232,11 @@ class Connections:
         backwards = inverted(key)
         entry = self._find(backwards, now_s) if backwards is not None else None
         if entry is None or packet.destination != quoted.source:
-            return State.INVALID, None
+            return State.INVALID, None, ORIGINAL
         connection, direction = entry
         if side != (connection.side if direction == ORIGINAL else opposite(connection.side)):
-            return State.WRONG_SIDE, None
-        return State.RELATED, connection
+            return State.WRONG_SIDE, None, direction
+        return State.RELATED, connection, direction
 
     def _make_room(self, now_s: float) -> bool:
         """Evict one of the oldest connections: one that has expired, else one that never proved itself."""

@@ -11,7 +11,9 @@ The order of its questions is the order that `nftables.py` writes for a kernel, 
 
 A rule decides if it matches, its conditions hold and its action is final; `log` and `mark` only leave a trace. Nearly
 no ruleset has rules for other packets than new ones, and where none has, nothing is asked: that is the fast path.
-A reason that is no rule's name stands in parentheses. What is accepted passes unchanged; nothing is translated.
+A reason that is no rule's name stands in parentheses. What is accepted passes unchanged, except by a firewall that has
+addresses of its own: then port forwards change the destination before the rules are asked and masquerading the source
+afterwards, and `Decision.sent` is what leaves (`translation`).
 A connection is picked up in its middle where a rule accepts its packet, as the kernel does by default
 (`nf_conntrack_tcp_loose=1`); see `tcp_state.py`. Whatever cannot be kept track of is dropped.
 """
@@ -28,8 +30,9 @@ from vafw.traffic.conntrack import DEFAULT_LIMIT, Connection, Connections
 from vafw.traffic.first_match import FirstMatch, boundaries
 from vafw.traffic.flows import Count, FlowTable
 from vafw.traffic.fragments import Fate, Fragments
-from vafw.traffic.frame import ARP, Frame, Malformed, parse, transport_checksum_holds
-from vafw.traffic.packet_tuple import tuple_of
+from vafw.traffic.frame import ARP, RST, Frame, Malformed, parse, transport_checksum_holds
+from vafw.traffic.nat import Nat, OwnAddresses
+from vafw.traffic.packet_tuple import inverted, tuple_of
 from vafw.traffic.reason import (
     DEFAULT,
     ESTABLISHED,
@@ -38,6 +41,8 @@ from vafw.traffic.reason import (
     INVALID,
     MALFORMED,
     NEIGHBOUR,
+    NO_PORT,
+    OWN,
     RELATED,
     SPOOFED,
     TABLE_FULL,
@@ -55,6 +60,8 @@ from vafw.traffic.rule import (
     Rule,
     Ruleset,
 )
+from vafw.traffic.tcp_state import ORIGINAL
+from vafw.traffic.translation import Translator, is_translatable, translated
 
 MOST_FAULTS: Final = 100
 """Different faults of malformed frames that are counted apart: they name lengths that a sender chooses."""
@@ -87,19 +94,32 @@ class Decision:
     """Name of the rule with the action `log` that matched before, the last if there were several."""
     mark: int = 0
     """What the packet's connection is marked with; 0: nothing."""
+    sent: bytes | None = None
+    """What leaves in place of the frame; None: the frame itself, as it came."""
 
 
 class Engine:
     """A ruleset at work."""
 
     def __init__(
-        self, ruleset: Ruleset, *, connections: int = DEFAULT_LIMIT, wall_offset_s: float | None = None
+        self,
+        ruleset: Ruleset,
+        *,
+        connections: int = DEFAULT_LIMIT,
+        wall_offset_s: float | None = None,
+        own: OwnAddresses | None = None,
     ) -> None:
         """`connections`: how many are followed at a time; what would open one more is dropped.
 
-        `wall_offset_s` added to the time of a packet gives seconds since 1970 for schedules; None: not known.
+        `own` are the addresses of a firewall in routed mode; without them nothing is translated, and a ruleset that
+        asks for it is refused with a ValueError. `wall_offset_s` added to the time of a packet gives seconds since 1970
+        for schedules; None: not known.
         """
+        if own is None and ruleset.nat != Nat():
+            raise ValueError("a firewall without addresses of its own must have no nat")
         self.ruleset = ruleset
+        self.own = own
+        self._translator = Translator(ruleset.nat, own.outer) if own is not None else None
         self.conditions = Conditions(ruleset, wall_offset_s=wall_offset_s)
         self.connections = Connections(connections)
         self.flows = FlowTable()
@@ -146,7 +166,7 @@ class Engine:
         It takes over counts, flows and those connections whose first packet the new rules accept too. Datagrams that
         are on their way in pieces are forgotten: what is left of them is dropped.
         """
-        follower = Engine(ruleset, wall_offset_s=self.conditions.wall_offset_s)
+        follower = Engine(ruleset, wall_offset_s=self.conditions.wall_offset_s, own=self.own)
         follower.conditions.names = self.conditions.names.kept(patterns_of(ruleset))
         follower.connections = self.connections.kept(follower._would_accept)
         follower.flows, follower.malformed = self.flows, self.malformed
@@ -156,7 +176,8 @@ class Engine:
 
     def _would_accept(self, connection: Connection) -> bool:
         """Whether a connection could begin under these rules, judged by its first packet."""
-        _, network, source, destination, _, second = connection.original
+        _, network, source, *_ = connection.original
+        _, _, _, destination, _, second = connection.sent_as
         version, protocol = network >> 8, network & 0xFF
         port = second if protocol in (TCP, UDP) else 0
         icmp_type = second >> 8 if protocol in (ICMP, ICMPV6) else 0
@@ -172,8 +193,23 @@ class Engine:
     ) -> tuple[Decision, Connection | None, int]:
         """Decide on a packet or a first fragment; with the connection it belongs to, and its direction in it."""
         state, connection, direction = self.connections.track(frame, packet, side, now_s)
+        if (
+            state is State.RELATED
+            and connection is not None
+            and connection.reply
+            and not is_translatable(frame, packet)
+        ):
+            state, connection = State.INVALID, None
         if state is not State.ESTABLISHED or connection is None or self._asks_established:
-            return self._decide_state(frame, packet, side, now_s, (state, connection)), connection, direction
+            decision = self._decide_state(frame, packet, side, now_s, (state, connection, direction))
+        else:
+            decision = self._decide_established(frame, packet, connection, now_s)
+        if connection is not None and connection.reply is not None and decision.action is Action.ACCEPT:
+            decision.sent = translated(frame, packet, connection, direction, is_error=state is State.RELATED)
+        return decision, connection, direction
+
+    def _decide_established(self, frame: bytes, packet: Frame, connection: Connection, now_s: float) -> Decision:
+        """The fast path: no rule is asked."""
         flow = connection.flow
         if flow is not None:
             flow.packets += 1
@@ -182,7 +218,7 @@ class Engine:
         count = self._established
         count.packets += 1
         count.bytes += len(frame)
-        return Decision(Action.ACCEPT, ESTABLISHED, packet, mark=connection.mark), connection, direction
+        return Decision(Action.ACCEPT, ESTABLISHED, packet, mark=connection.mark)
 
     def _decide_state(
         self,
@@ -190,40 +226,61 @@ class Engine:
         packet: Frame,
         side: str,
         now_s: float,
-        tracked: tuple[State, Connection | None],
+        tracked: tuple[State, Connection | None, int],
     ) -> Decision:
-        state, connection = tracked
+        state, connection, direction = tracked
         if state is State.WRONG_SIDE:
             return self._note(frame, Decision(Action.DROP, SPOOFED, packet), side, now_s)
-        decision = self._ask_rules(frame, packet, side, state, now_s)
+        question = self._question(packet, side, connection, direction)
+        if self.own is not None and (question.version, question.destination) in self.own.addresses:
+            return self._note(frame, Decision(Action.DROP, OWN, packet), side, now_s)
+        decision = self._ask_rules(question, frame, packet, state, now_s)
         if connection is not None:
             connection.mark = decision.mark = decision.mark or connection.mark
+        if decision.action is Action.REJECT and connection is not None and connection.confirmed:
+            _close(connection, packet, now_s)
         if state in (State.RELATED, State.INVALID, State.ESTABLISHED):
             return self._note(frame, decision, side, now_s)
         if decision.action is Action.ACCEPT and connection is not None:
-            if not self.connections.confirm(connection, now_s):
+            if not connection.confirmed and not self._translate(connection):
+                decision = Decision(Action.DROP, NO_PORT, packet)
+            elif not self.connections.confirm(connection, now_s):
                 decision = Decision(Action.DROP, TABLE_FULL, packet)
             elif connection.flow is None:
                 connection.flow = self.flows.at(connection.original, side, decision.rule, Action.ACCEPT, now_s)
         return self._note(frame, decision, side, now_s)
 
-    def _ask_rules(self, frame: bytes, packet: Frame, side: str, state: State, now_s: float) -> Decision:
+    def _translate(self, connection: Connection) -> bool:
+        """Choose what a new connection is translated to; False: nothing is free."""
+        if self._translator is None:
+            return True
+        led = self._translator.destination(connection.original, connection.side)
+        hidden = self._translator.source(led, connection.side, self.connections.is_taken)
+        if hidden is not None and hidden != connection.original:
+            connection.reply = inverted(hidden)
+        return hidden is not None
+
+    def _question(self, packet: Frame, side: str, connection: Connection | None, direction: int) -> Packet:
+        """The packet as rules see it: its destination as it will be, its source as it is."""
+        destination, port = packet.destination, packet.destination_port
+        if connection is not None and self._translator is not None:
+            if connection.reply is not None:
+                sent = connection.sent_as if direction == ORIGINAL else inverted(connection.original)
+            else:
+                sent = self._translator.destination(connection.original, connection.side)
+            if sent is not None and (connection.reply is not None or direction == ORIGINAL):
+                destination = sent[3]
+                port = sent[5] if packet.protocol in (TCP, UDP) else 0
+        vlan = packet.vlans[0] if packet.vlans else 0
+        return Packet(side, packet.version, packet.source, destination, packet.protocol, port, packet.icmp_type, vlan)
+
+    def _ask_rules(self, question: Packet, frame: bytes, packet: Frame, state: State, now_s: float) -> Decision:
         """What the rules for packets of this state say, else what goes without saying."""
         action, reason = _UNASKED.get(state) or (self.ruleset.default, DEFAULT)
         decision = Decision(action, reason, packet)
         asked = self._asked.get(State.NEW if state is State.UNTRACKED else state)
         if asked is None:
             return decision
-        question = Packet(
-            side,
-            packet.version,
-            packet.source,
-            packet.destination,
-            packet.protocol,
-            packet.destination_port,
-            packet.icmp_type,
-            packet.vlans[0] if packet.vlans else 0,
-        )
         for rule in asked.matching(question):
             if rule.is_conditional and not self.conditions.hold(rule, question, now_s):
                 continue
@@ -254,7 +311,10 @@ class Engine:
                 data = packet.fragment_offset + packet.end - packet.transport
                 tcp.extend(fate.direction, fate.sequence + data)
             action = Action.DROP if fate.action is Action.REJECT else fate.action
-            return self._note(frame, Decision(action, fate.rule, packet), side, now_s)
+            decision = Decision(action, fate.rule, packet)
+            if fate.connection is not None and fate.connection.reply is not None and action is Action.ACCEPT:
+                decision.sent = translated(frame, packet, fate.connection, fate.direction)
+            return self._note(frame, decision, side, now_s)
         if not self._fragments.begins(packet, side, now_s):
             return self._note(frame, Decision(Action.DROP, FRAGMENT, packet), side, now_s)
         decision, connection, direction = self._decide_packet(frame, packet, side, now_s)
@@ -290,6 +350,14 @@ class Engine:
         count.packets += 1
         count.bytes += len(frame)
         return decision
+
+
+def _close(connection: Connection, packet: Frame, now_s: float) -> None:
+    """A segment of an open connection was rejected: the RST that answers it ends the connection, as in the kernel."""
+    tcp = connection.tcp
+    if tcp is not None and packet.protocol == TCP and not packet.flags & RST:
+        tcp.close()
+        connection.expires_s = now_s + tcp.timeout_s
 
 
 def _is_on_link(packet: Frame) -> bool:

@@ -11,7 +11,7 @@ masqueraded source leaves with the firewall's outer address; all other packets l
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final, TypeVar
@@ -114,6 +114,16 @@ class Nat:
             config.addresses(entry.get("masquerade", []), f"{where}.masquerade"),
             _each(entry.get("forwards", []), f"{where}.forwards", PortForward.from_config),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class OwnAddresses:
+    """The addresses of a firewall in routed mode."""
+
+    outer: Mapping[int, int]
+    """The one outside that sources are hidden behind and ports are led from, by IP version."""
+    addresses: frozenset[tuple[int, int]]
+    """IP version and address of all of them, on both sides: no connection of others ends there."""
 
 
 def _each(value: Value, where: str, read: Callable[[Value, str], Item]) -> tuple[Item, ...]:

@@ -1,8 +1,9 @@
 """Writes a ruleset as nftables text, for a Linux router that is to decide as `engine.py` does.
 
-Pure: a `Ruleset` and two interface names in, text for ``nft -f`` out; the same ruleset gives the same text. One table
-with one filtering chain; its policy is drop, whatever the default says, so that a half-loaded table passes nothing.
-Each rule has one named counter, however many statements it needs.
+Pure: a `Ruleset` and two interface names in, a `Table` or its text for ``nft -f`` out; the same ruleset gives the same
+bytes. One filtering chain; its policy is drop, whatever the default says, so that a half-loaded table passes nothing.
+Few rules become statements with a named counter each (`nft_statement`), many become verdict maps whose elements count
+and carry the rule's name (`nft_map`); `nft_rules` decides which.
 
 Two families. ``inet`` is for a router, whose kernel routes between the two interfaces. ``bridge`` is for a transparent
 filter between two ports of a bridge: the chain hangs at prerouting, as the kernel rejects in that family there only,
@@ -16,10 +17,12 @@ passes no frame with two VLAN tags, and takes one with a tag for the connection 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv6Address
-from typing import Final
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final, Literal, TypeAlias
 
 from vafw.traffic.appliance import INSIDE, OUTSIDE
+from vafw.traffic.nat import Nat, OwnAddresses, PortForward
+from vafw.traffic.nft_rules import Rules
 from vafw.traffic.nft_statement import (
     EVERYTHING,
     HEADER,
@@ -29,17 +32,24 @@ from vafw.traffic.nft_statement import (
     counter_name,
     limit_name,
     set_stems,
-    statements,
     verdicts,
 )
+from vafw.traffic.nft_table import Chain, Table
+from vafw.traffic.packet import PROTOCOL_NAMES
 from vafw.traffic.reason import DEFAULT, ESTABLISHED, INVALID, MALFORMED, NEIGHBOUR, RELATED, SPOOFED
-from vafw.traffic.rule import Rule, Ruleset, State
+from vafw.traffic.rule import Ruleset, State
 
+Layout: TypeAlias = Literal["auto", "flat", "maps"]
+"""Whether rules are written one by one, as verdict maps, or as suits their number."""
+MOST_FLAT_RULES: Final = 64
 _HOOKS: Final[dict[Family, str]] = {
     "inet": "forward priority filter",
     "bridge": "prerouting priority 0",  # after the bridge's connection tracker, at -200
 }
-_EARLY_HOOKS: Final[dict[Family, str]] = {"inet": "prerouting priority raw", "bridge": "prerouting priority -300"}
+_EARLY_HOOKS: Final[dict[Family, str]] = {
+    "inet": "type filter hook prerouting priority raw",
+    "bridge": "type filter hook prerouting priority -300",
+}
 _MALFORMED: Final[dict[Family, tuple[str, ...]]] = {
     "inet": ("rt seg-left > 0",),
     "bridge": (
@@ -58,57 +68,129 @@ _ON_LINK: Final = ("ip6 daddr ff02::/16", "ip6 daddr fe80::/10")
 _NAMED_SET: Final = {4: "ipv4_addr", 6: "ipv6_addr"}
 
 
-def nftables_text(ruleset: Ruleset, *, inside: str, outside: str, table: str = "vafw", family: Family = "inet") -> str:
-    """Text for ``nft -f`` that replaces the table; `inside` and `outside` are the interfaces of the two sides."""
+def nftables_text(
+    ruleset: Ruleset,
+    *,
+    inside: str,
+    outside: str,
+    table: str = "vafw",
+    family: Family = "inet",
+    own: OwnAddresses | None = None,
+    layout: Layout = "auto",
+) -> str:
+    """Text for ``nft -f`` that replaces the table; see `nftables_table`."""
+    found = nftables_table(ruleset, inside=inside, outside=outside, table=table, family=family, own=own, layout=layout)
+    return found.text()
+
+
+def nftables_table(
+    ruleset: Ruleset,
+    *,
+    inside: str,
+    outside: str,
+    table: str = "vafw",
+    family: Family = "inet",
+    own: OwnAddresses | None = None,
+    layout: Layout = "auto",
+) -> Table:
+    """The table; `inside` and `outside` are the interfaces of the two sides, `own` the addresses of a router.
+
+    ValueError says what of the ruleset nftables cannot do in this family.
+    """
+    _refuse_unable(ruleset, family, own)
+    interfaces = {INSIDE: inside, OUTSIDE: outside}
+    written = Rules(interfaces, family, set_stems(ruleset.rules), _uses_maps(ruleset, family, layout))
+    forward = tuple(_body(ruleset, written))
+    chains = {name: Chain(rules) for name, rules in written.chains.items()}
+    chains["early"] = Chain(tuple(_early(ruleset, inside, family)), _hook(_EARLY_HOOKS[family], "accept"))
+    chains |= _translation(ruleset, interfaces, own) if own is not None else {}
+    chains["forward"] = Chain(forward, _hook(f"type filter hook {_HOOKS[family]}", "drop"))
+    return Table(family, table, _objects(ruleset, interfaces, written), written.maps, chains)
+
+
+def _hook(place: str, policy: str) -> str:
+    return f"{place}; policy {policy};"
+
+
+def _refuse_unable(ruleset: Ruleset, family: Family, own: OwnAddresses | None) -> None:
     if family == "inet" and any(rule.vlans for rule in ruleset.rules):
         raise ValueError("a router has one interface for each VLAN; rules about VLANs are for a bridge")
-    interfaces = {INSIDE: inside, OUTSIDE: outside}
-    lines = [f"table {family} {table}", f"delete table {family} {table}", "", f"table {family} {table} {{"]
-    lines += _objects(ruleset)
-    lines += ["", *_early_chain(ruleset, inside, family)]
-    lines += ["", "\tchain forward {", f"\t\ttype filter hook {_HOOKS[family]}; policy drop;"]
-    lines += [f"\t\t{each}" for each in _body(ruleset, interfaces, family)]
-    return "\n".join([*lines, "\t}", "}", ""])
+    if ruleset.nat != Nat() and (own is None or family == "bridge"):
+        raise ValueError("a firewall without addresses of its own must have no nat")
 
 
-def _objects(ruleset: Ruleset) -> Iterator[str]:
-    """Counters, limits and the sets that DNS answers fill."""
-    for rule in _by_name(ruleset):
-        yield f"\tcounter {counter_name(rule.name)} {{ }}"
-    for rule in _by_name(ruleset):
+def _uses_maps(ruleset: Ruleset, family: Family, layout: Layout) -> bool:
+    """Few rules are read more easily, and matched as fast, one by one."""
+    return layout == "maps" or (layout == "auto" and family == "inet" and len(ruleset.rules) > MOST_FLAT_RULES)
+
+
+def _objects(ruleset: Ruleset, interfaces: dict[str, str], written: Rules) -> dict[str, str]:
+    """Counters, limits, the sets that DNS answers fill, and the flow table."""
+    rules = {rule.name: rule for rule in ruleset.rules}
+    found = {f"counter {counter_name(name)}": "" for name in rules if name in written.counted}
+    for name, rule in rules.items():
         if rule.limit is not None:
             rate = f"rate {rule.limit.packets}/{rule.limit.unit} burst {rule.limit.burst} packets"
-            yield f"\tlimit {limit_name(rule.name)} {{ {rate}; }}"
-    for name, stem in set_stems(ruleset.rules).items():
+            found[f"limit {limit_name(name)}"] = f"{rate};"
+    for name, stem in written.sets.items():
         for version, kind in _NAMED_SET.items():
-            yield f'\tset {stem}-v{version} {{ type {kind}; flags timeout; comment "{name}"; }}'
+            found[f"set {stem}-v{version}"] = f'type {kind}; flags timeout; comment "{name}";'
+    if ruleset.offload:
+        devices = ", ".join(f'"{each}"' for each in interfaces.values())
+        found["flowtable fast"] = f"hook ingress priority filter; devices = {{ {devices} }};"
+    return found
 
 
-def _by_name(ruleset: Ruleset) -> Iterator[Rule]:
-    return iter({rule.name: rule for rule in ruleset.rules}.values())
-
-
-def _body(ruleset: Ruleset, interfaces: dict[str, str], family: Family) -> Iterator[str]:
+def _body(ruleset: Ruleset, written: Rules) -> Iterator[str]:
     """The filtering chain: what is tracked first, then rules about new packets, then the default."""
-    sets = set_stems(ruleset.rules)
-
-    def about(state: State) -> Iterator[str]:
-        for rule in ruleset.rules_for([state]):
-            yield from statements(rule, interfaces, family, sets, state)
-
-    if family == "bridge":
+    if written.family == "bridge":
         yield f'arp htype 1 arp ptype ip arp hlen 6 arp plen 4 counter accept comment "{NEIGHBOUR}"'
         for on_link in (*_ON_LINK, *_inner_links(ruleset)):
             yield f'ip6 hoplimit 255 {_NEIGHBOUR_TYPES} {on_link} counter accept comment "{NEIGHBOUR}"'
-    yield from about(State.ESTABLISHED)
+    if ruleset.offload:
+        yield "meta l4proto { tcp, udp } ct state established flow add @fast"
+    yield from written.statements(ruleset.rules_for([State.ESTABLISHED]), State.ESTABLISHED)
     yield f'ct state established counter accept comment "{ESTABLISHED}"'
-    yield from about(State.RELATED)
+    yield from written.statements(ruleset.rules_for([State.RELATED]), State.RELATED)
     yield f'ct state related counter accept comment "{RELATED}"'
-    yield from about(State.INVALID)
+    yield from written.statements(ruleset.rules_for([State.INVALID]), State.INVALID)
     yield f'ct state invalid counter drop comment "{INVALID}"'
     yield f'{_NEIGHBOUR_TYPES} counter drop comment "{INVALID}"'
-    yield from about(State.NEW)
+    yield from written.about_new(ruleset.rules_for([State.NEW]))
     yield from (f'{each} comment "{DEFAULT}"' for each in verdicts(ruleset.default, "", "counter"))
+
+
+def _translation(ruleset: Ruleset, interfaces: dict[str, str], own: OwnAddresses) -> dict[str, Chain]:
+    """Port forwards before routing, masquerading after; only what the rules accept in between gets that far."""
+    led = tuple(each for forward in ruleset.nat.forwards for each in _led(forward, interfaces[OUTSIDE], own))
+    hidden = tuple(
+        f'iifname "{interfaces[INSIDE]}" oifname "{interfaces[OUTSIDE]}" {HEADER[version]} saddr '
+        f"{address_set(sources, version)} counter snat {HEADER[version]} to {_address(version, own.outer[version])}"
+        for version in (4, 6)
+        if (sources := ruleset.nat.masquerade.ranges(version)) and version in own.outer
+    )
+    return {
+        "port-forwards": Chain(led, _hook("type nat hook prerouting priority dstnat", "accept")),
+        "hidden-sources": Chain(hidden, _hook("type nat hook postrouting priority srcnat", "accept")),
+    }
+
+
+def _led(forward: PortForward, outside: str, own: OwnAddresses) -> Iterator[str]:
+    if forward.version not in own.outer:
+        return
+    ip, host = HEADER[forward.version], _address(forward.version, forward.host)
+    low, high = forward.ports
+    ports = f"{PROTOCOL_NAMES[forward.protocol]} dport"
+    pairs = (f"{low + at} : {host} . {forward.to_port + at}" for at in range(high - low + 1))
+    to = f"{ports} map {{ {', '.join(pairs)} }}"
+    same = forward.to_port == low
+    match = f'iifname "{outside}" {ip} daddr {_address(forward.version, own.outer[forward.version])}'
+    match += f" {ports} {low}-{high}" if high > low else f" {ports} {low}"
+    yield f'{match} counter dnat {ip} to {host if same else to} comment "{forward.name}"'
+
+
+def _address(version: int, address: int) -> str:
+    return str((IPv4Address if version == 4 else IPv6Address)(address))
 
 
 def _inner_links(ruleset: Ruleset) -> Iterator[str]:
@@ -123,12 +205,10 @@ def _inner_links(ruleset: Ruleset) -> Iterator[str]:
         yield f"ip6 saddr {network} ip6 daddr {network}"
 
 
-def _early_chain(ruleset: Ruleset, inside: str, family: Family) -> Iterator[str]:
+def _early(ruleset: Ruleset, inside: str, family: Family) -> Iterator[str]:
     """Before the tracker, so that what is refused here moves no connection on."""
-    yield "\tchain early {"
-    yield f"\t\ttype filter hook {_EARLY_HOOKS[family]}; policy accept;"
     for each in _MALFORMED[family]:
-        yield f'\t\t{each} counter drop comment "{MALFORMED}"'
+        yield f'{each} counter drop comment "{MALFORMED}"'
     for version, header in HEADER.items() if ruleset.inside is not None else ():
         assert ruleset.inside is not None
         allowed = ruleset.inside.ranges(version)
@@ -137,5 +217,4 @@ def _early_chain(ruleset: Ruleset, inside: str, family: Family) -> Iterator[str]
         other = f"{header} saddr != {address_set(allowed, version)}" if allowed else any_packet(version, family)
         exempt = ("meta l4proto != ipv6-icmp ", "icmpv6 type != 133-136 ") if version == 6 else ("",)
         for unless in exempt:
-            yield f'\t\tiifname "{inside}" {other} {unless}counter drop comment "{SPOOFED}"'
-    yield "\t}"
+            yield f'iifname "{inside}" {other} {unless}counter drop comment "{SPOOFED}"'

@@ -22,6 +22,8 @@ class Quotation:
     """Source port, or ICMP identifier."""
     second: int
     """Destination port, or ICMP type and code."""
+    transport: int
+    """Offset of its transport header in what is quoted."""
 
 
 def quotation(frame: bytes, error: Frame) -> Quotation | None:
@@ -38,7 +40,7 @@ def _quoted_ipv4(quoted: bytes) -> Quotation | None:
     if header < 20 or header > len(quoted) or later_fragment:
         return None
     source, destination = int.from_bytes(quoted[12:16], "big"), int.from_bytes(quoted[16:20], "big")
-    return _transport(quoted[9], source, destination, quoted[header:])
+    return _transport(quoted[9], source, destination, quoted, header)
 
 
 def _quoted_ipv6(quoted: bytes) -> Quotation | None:
@@ -56,18 +58,19 @@ def _quoted_ipv6(quoted: bytes) -> Quotation | None:
         else:
             length = (quoted[at + 1] + 2) * 4 if following == AUTHENTICATION else (quoted[at + 1] + 1) * 8
         following, at = quoted[at], at + length
-    return _transport(following, source, destination, quoted[at:])
+    return _transport(following, source, destination, quoted, at)
 
 
-def _transport(protocol: int, source: int, destination: int, header: bytes) -> Quotation | None:
+def _transport(protocol: int, source: int, destination: int, quoted: bytes, at: int) -> Quotation | None:
+    header = quoted[at : at + 8]
     if protocol in (ICMP, ICMPV6):
         if len(header) < 8:
             return None
         identifier = int.from_bytes(header[4:6], "big")
-        return Quotation(protocol, source, destination, identifier, header[0] << 8 | header[1])
+        return Quotation(protocol, source, destination, identifier, header[0] << 8 | header[1], at)
     if protocol in (TCP, UDP):
         if len(header) < 4:
             return None
         ports = int.from_bytes(header[:2], "big"), int.from_bytes(header[2:4], "big")
-        return Quotation(protocol, source, destination, *ports)
-    return Quotation(protocol, source, destination, 0, 0)
+        return Quotation(protocol, source, destination, *ports, at)
+    return Quotation(protocol, source, destination, 0, 0, at)

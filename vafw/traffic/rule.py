@@ -54,7 +54,7 @@ class Action(StrEnum):
     @property
     def is_final(self) -> bool:
         """Whether it decides, so that no other rule is asked."""
-        return self in (Action.ACCEPT, Action.DROP, Action.REJECT)
+        return self is not Action.LOG and self is not Action.MARK
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +127,9 @@ class Rule:
     @property
     def is_conditional(self) -> bool:
         """Whether a packet that matches may also go on to the next rule: by a limit, a schedule or host names."""
-        return (
-            self.limit is not None
-            or self.schedule is not None
-            or any(each.names for each in (*self.sources, *self.destinations))
-        )
+        if self.limit is not None or self.schedule is not None:
+            return True
+        return any(each.names for each in self.sources) or any(each.names for each in self.destinations)
 
     def matches(self, packet: Packet) -> bool:
         """Whether the rule speaks of this packet; a conditional one may still let it go on."""

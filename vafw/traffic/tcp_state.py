@@ -261,6 +261,11 @@ class TcpTracker:
             return Judgement.INVALID
         return self._move(segment, direction, old, new)
 
+    def close(self) -> None:
+        """Take note that a rejection was answered with a RST in the peer's name: the connection is over."""
+        self.state = TcpState.CLOSE
+        self.timeout_s = TIMEOUTS_S[TcpState.CLOSE]
+
     def extend(self, direction: int, end: int) -> None:
         """Take note that a later fragment of a segment brought data up to sequence number `end`."""
         sender = self._ends[direction]

@@ -3,11 +3,13 @@
 The rules come compiled in `config["ruleset"]` (`vafw.traffic.rule.Ruleset.to_config`); the deciding is
 `vafw.traffic.engine`'s. This program adds what an appliance owes its surroundings: the answer to a rejected packet
 (back by the port it came from, in the name of the host that was asked), a log line where a rule wants one, the report.
+It is transparent unless `config["router"]` gives it addresses of its own (`router.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
@@ -17,7 +19,9 @@ from vafw.traffic.build import refusal
 from vafw.traffic.engine import Decision, Engine
 from vafw.traffic.frame import Frame
 from vafw.traffic.reason import DEFAULT, PASSING
+from vafw.traffic.routed import Links
 from vafw.traffic.rule import PROTOCOL_NAMES, Action, Ruleset
+from vafw_appliances.firewall.router import Router
 
 REPORTED_FLOWS: Final = 200
 """Flows in a report at most, the latest."""
@@ -25,7 +29,9 @@ REPORTED_FLOWS: Final = 200
 
 def create(config: Mapping[str, Value]) -> PacketAppliance:
     """The firewall with `config["ruleset"]`; ValueError says in a sentence what is wrong with it."""
-    return Firewall(Engine(_ruleset(config)))
+    links = Links.from_config(config["router"]) if "router" in config else None
+    engine = Engine(_ruleset(config), own=links.own_addresses() if links is not None else None)
+    return Firewall(engine, Router(links) if links is not None else None)
 
 
 def _ruleset(config: Mapping[str, Value]) -> Ruleset:
@@ -37,17 +43,21 @@ def _ruleset(config: Mapping[str, Value]) -> Ruleset:
 class Firewall:
     """An inline appliance with two ports."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, router: Router | None = None) -> None:
         self._engine = engine
+        self._router = router
 
     def reconfigured(self, config: Mapping[str, Value]) -> Firewall:
         """The firewall that follows this one with other rules: it keeps the connections that they would allow."""
-        return Firewall(self._engine.succeeded_by(_ruleset(config)))
+        return Firewall(self._engine.succeeded_by(_ruleset(config)), self._router)
 
     def handle(self, port: str, frame: bytes, now_s: float) -> Verdict:
         """Decide on one frame."""
         if port not in (INSIDE, OUTSIDE):
             return Verdict(Outcome.DROPPED, "(port)")
+        if self._router is not None:
+            verdict, routed = self._router.handle(self._engine, port, frame, now_s)
+            return replace(verdict, log=_line(routed, port)) if routed is not None and routed.log else verdict
         decision = self._engine.decide(frame, port, now_s)
         if decision.action is Action.ACCEPT:
             log = _line(decision, port) if decision.log else ""
@@ -62,7 +72,7 @@ class Firewall:
 
     def probe(self) -> tuple[bool, str]:
         """Decide on a frame that no firewall may pass, with an engine of the same rules that counts for nothing."""
-        decision = Engine(self._engine.ruleset).decide(bytes(14), OUTSIDE, 0.0)
+        decision = Engine(self._engine.ruleset, own=self._engine.own).decide(bytes(14), OUTSIDE, 0.0)
         rules = len(self._engine.ruleset.rules)
         if decision.action is Action.ACCEPT:
             return False, "the firewall passed a frame of an unknown EtherType"

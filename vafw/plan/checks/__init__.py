@@ -21,6 +21,7 @@ from vafw.plan.checks import (
     path,
     ports,
     proofs,
+    routing,
     rules,
     settings,
 )
@@ -62,6 +63,9 @@ CHECKS: Final[tuple[Check, ...]] = (
     address.addresses_have_one_owner,
     address.addresses_are_usable,
     address.gateways_are_reachable,
+    routing.routers_are_firewalls_of_the_path,
+    routing.routers_have_next_hops,
+    routing.routed_networks_are_apart,
     settings.settings_are_known,
     settings.settings_have_their_type,
     settings.listed_files_are_there,

@@ -11,7 +11,7 @@ from vafw.document.traffic import PacketPattern, ProveClause, TrafficRule
 from vafw.document.tree import Step
 from vafw.plan.checks.names import RESERVED
 from vafw.plan.checks.place import span_at
-from vafw.plan.roster import USER_OS, appliance_uses, by_name
+from vafw.plan.roster import USER_OS, appliance_uses, by_name, router_of
 from vafw.plan.rules import is_host_name, services, zones
 
 
@@ -177,7 +177,7 @@ def _unfollowed(documents: DocumentSet, name: str, here: Span) -> Diagnostic:
 def translation_is_done(documents: DocumentSet) -> Iterator[Diagnostic]:
     """Where addresses are to be translated, a firewall of the path is a router."""
     nat = documents.policy.model.traffic.nat
-    if nat.masquerade or nat.forward:
+    if (nat.masquerade or nat.forward) and router_of(documents) is None:
         yield Diagnostic(
             "VAFW-P008",
             "a firewall of the path must be a router where addresses are translated, and none is",

@@ -38,6 +38,8 @@ class Filter:
 
     def configure(self, config: Mapping[str, Value]) -> tuple[bool, str]:
         """Enforce `config["ruleset"]` from now on; where the kernel refuses it, the old one stays in force."""
+        if "router" in config:
+            return False, "this guest passes frames on as they are, and the topology wants a router"
         try:
             ruleset = Ruleset.from_config(config["ruleset"])
             _nft("-f", "-", text=nftables_text(ruleset, inside=INSIDE, outside=OUTSIDE, family="bridge"))

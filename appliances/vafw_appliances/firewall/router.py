@@ -1,0 +1,115 @@
+"""The firewall in routed mode: the same rules and connections, between two networks instead of within one.
+
+What routing needs is `vafw.traffic.routed`'s; the deciding, and all translation, is the engine's. This joins the two:
+who may be spoken to, in which order, and what a frame leaves as.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vafw.trace import Value
+from vafw.traffic import build
+from vafw.traffic.appliance import INSIDE, Outcome, Verdict, opposite
+from vafw.traffic.engine import Decision, Engine
+from vafw.traffic.frame import ARP, Frame, Malformed, parse, transport_checksum_holds
+from vafw.traffic.packet import ICMPV6
+from vafw.traffic.reason import NEIGHBOUR, OWN
+from vafw.traffic.routed import ECHO, Host, Links, Neighbours, asked_for, said_of, time_exceeded
+from vafw.traffic.rule import Action
+from vafw.traffic.translation import hop_taken
+
+NOT_MINE: Final = "(not mine)"
+HOP_LIMIT: Final = "(hop limit)"
+NO_ROUTE: Final = "(no route)"
+_GROUPS: Final = {4: 0xE0 << 24, 6: 0xFF << 120}
+_LINK_LOCAL: Final = {4: 0xA9FE << 16, 6: 0xFE80 << 112}
+_LINK_LOCAL_BITS: Final = {4: 16, 6: 118}
+
+
+class Router:
+    """What becomes of a frame around the engine's decision."""
+
+    def __init__(self, links: Links) -> None:
+        self._links = links
+        self._own = links.own_addresses()
+        self._neighbours = Neighbours(links)
+
+    def handle(self, engine: Engine, port: str, frame: bytes, now_s: float) -> tuple[Verdict, Decision | None]:
+        """The verdict on one frame, and the engine's decision where it was asked."""
+        if len(frame) < 14 or (frame[:6] != self._links.at(port).mac and not frame[0] & 1):
+            return Verdict(Outcome.DROPPED, NOT_MINE), None
+        packet = parse(frame)
+        if isinstance(packet, Frame) and not packet.vlans:
+            if packet.ethertype == ARP or self._is_discovery(frame, packet):
+                return self._neighbour(port, frame, packet, now_s), None
+            if packet.version:
+                early = self._early(port, frame, packet)
+                if early is not None:
+                    return early, None
+        decision = engine.decide(frame, port, now_s)
+        if decision.action is not Action.ACCEPT or not isinstance(decision.packet, Frame):
+            return self._refused(port, frame, decision), decision
+        return self._forward(port, frame, decision, now_s), decision
+
+    def report(self) -> dict[str, Value]:
+        """How many neighbours are known."""
+        return {"neighbours": len(self._neighbours)}
+
+    def _is_discovery(self, frame: bytes, packet: Frame) -> bool:
+        return (
+            packet.protocol == ICMPV6
+            and packet.icmp_type in (135, 136)
+            and packet.hop_limit == 255
+            and not packet.is_fragment
+            and transport_checksum_holds(frame, packet)
+        )
+
+    def _neighbour(self, port: str, frame: bytes, packet: Frame, now_s: float) -> Verdict:
+        link = self._links.at(port)
+        if asked_for(frame, packet, link.own()):
+            answer = build.arp_reply if packet.ethertype == ARP else build.neighbour_advertisement
+            return Verdict(Outcome.ANSWERED, NEIGHBOUR, ((port, answer(frame, packet, link.mac)),))
+        said = said_of(frame, packet)
+        freed = self._neighbours.learn(port, *said, now_s) if said else ()
+        emit = tuple((port, each) for each in freed)
+        return Verdict(Outcome.PASSED if emit else Outcome.DROPPED, NEIGHBOUR, emit)
+
+    def _early(self, port: str, frame: bytes, packet: Frame) -> Verdict | None:
+        """What ends before any rule is asked: group traffic, echo to the router, hop limits; None: go on."""
+        version, shift = packet.version, _LINK_LOCAL_BITS[packet.version]
+        ends = (packet.source, packet.destination)
+        local = any(each >> shift == _LINK_LOCAL[version] >> shift for each in ends)
+        if frame[0] & 1 or packet.destination >= _GROUPS[version] or local:
+            return Verdict(Outcome.DROPPED, NOT_MINE)
+        if (version, packet.destination) in self._own.addresses:
+            echo = (packet.protocol, packet.icmp_type) == ECHO[version] and not packet.is_fragment
+            if port == INSIDE and echo and transport_checksum_holds(frame, packet):
+                return Verdict(Outcome.ANSWERED, OWN, ((port, build.echo_reply(frame, packet)),))
+            return None  # an answer to a masqueraded connection, or to a forwarded port: the engine knows
+        if packet.hop_limit <= 1:
+            own = self._links.at(port).source(version)
+            told = time_exceeded(frame, packet, own) if own is not None else None
+            return Verdict(Outcome.REJECTED if told else Outcome.DROPPED, HOP_LIMIT, ((port, told),) if told else ())
+        return None
+
+    def _refused(self, port: str, frame: bytes, decision: Decision) -> Verdict:
+        packet = decision.packet
+        if decision.action is Action.REJECT and isinstance(packet, Frame):
+            answer = build.refusal(frame, packet)
+            if answer is not None:
+                return Verdict(Outcome.REJECTED, decision.rule, ((port, answer),))
+        return Verdict(Outcome.DROPPED, decision.rule)
+
+    def _forward(self, port: str, frame: bytes, decision: Decision, now_s: float) -> Verdict:
+        out = decision.sent or frame
+        packet = parse(out)
+        if isinstance(packet, Malformed) or packet.vlans or packet.hop_limit <= 1:
+            return Verdict(Outcome.DROPPED, HOP_LIMIT)
+        host: Host = (packet.version, packet.destination)
+        leaves = self._links.side_of(host)
+        hop = self._links.at(leaves).next_hop(host)
+        if leaves != opposite(port) or hop is None:
+            return Verdict(Outcome.DROPPED, NO_ROUTE)
+        sent = self._neighbours.send(leaves, hop, hop_taken(out, packet), now_s)
+        return Verdict(Outcome.PASSED, decision.rule, tuple((leaves, each) for each in sent))

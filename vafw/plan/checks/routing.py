@@ -1,0 +1,80 @@
+"""Routers: only a firewall of the path is one, once, with addresses that both sides can use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+from vafw.document.diagnostic import Diagnostic, Label
+from vafw.document.load import DocumentSet
+from vafw.plan.checks.place import span_at
+from vafw.plan.roster import USER_OS, appliance_uses, router_of, user_os
+
+
+def routers_are_firewalls_of_the_path(documents: DocumentSet) -> Iterator[Diagnostic]:
+    """Exactly the appliance that enforces the rules may route, and only one of the path."""
+    router = router_of(documents)
+    for use in appliance_uses(documents):
+        if use.router is None or use.manifest is None or (router is not None and use.name == router.name):
+            continue
+        yield Diagnostic(
+            "VAFW-T080",
+            f"a router must be the one firewall of the path that routes, and '{use.name}' is not",
+            documents.topology.key_at(*use.place, "router"),
+            related=(Label(span_at(documents.topology, "path"), "the path"),),
+            hint="take router: out; other appliances pass frames on as they are",
+        )
+
+
+def routers_have_next_hops(documents: DocumentSet) -> Iterator[Diagnostic]:
+    """A gateway outside lies in one of the networks outside, and the user's gateway is the router."""
+    router = router_of(documents)
+    if router is None or router.router is None:
+        return
+    routing, place = router.router, (*router.place, "router")
+    for index, text in enumerate(routing.gateway):
+        if not any(ip_address(text) in each.network for each in routing.outside):
+            yield Diagnostic(
+                "VAFW-T081",
+                f"a gateway outside must lie in a network outside, and {text} does not",
+                span_at(documents.topology, *place, "gateway", index),
+                related=(Label(span_at(documents.topology, *place, "outside"), "the networks outside"),),
+                hint="name the router of the network that the wire leads to",
+            )
+    own = {str(each.ip) for each in routing.inside}
+    for index, text in enumerate(documents.topology.model.user_os.gateway):
+        if text not in own:
+            yield Diagnostic(
+                "VAFW-T082",
+                f"the user's gateway must be the router's address inside, and {text} is not",
+                span_at(documents.topology, USER_OS, "gateway", index),
+                related=(Label(span_at(documents.topology, *place, "inside"), "its addresses inside"),),
+                hint=f"write {', '.join(sorted(own))}" if own else "give the router an address inside",
+            )
+
+
+def routed_networks_are_apart(documents: DocumentSet) -> Iterator[Diagnostic]:
+    """The networks of both sides share no address, and the user lives in one of the inside."""
+    router = router_of(documents)
+    if router is None or router.router is None:
+        return
+    routing, place = router.router, (*router.place, "router")
+    for index, inner in enumerate(routing.inside):
+        for outer in routing.outside:
+            if inner.version == outer.version and inner.network.overlaps(outer.network):
+                yield Diagnostic(
+                    "VAFW-T083",
+                    f"the networks of both sides must share no address, and {inner.network} and {outer.network} do",
+                    span_at(documents.topology, *place, "inside", index),
+                    related=(Label(span_at(documents.topology, *place, "outside"), "the networks outside"),),
+                    hint="number the inside from another range, such as 192.168.77.0/24",
+                )
+    for index, interface in enumerate(user_os(documents).addresses):
+        if not any(interface.ip in each.network for each in routing.inside):
+            yield Diagnostic(
+                "VAFW-T083",
+                f"the user OS must live in a network of the inside, and {interface.ip} does not",
+                span_at(documents.topology, USER_OS, "addresses", index),
+                related=(Label(span_at(documents.topology, *place, "inside"), "the networks inside"),),
+                hint="give it an address of the router's network inside",
+            )

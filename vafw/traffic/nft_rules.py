@@ -1,0 +1,105 @@
+"""The rules about new packets as lines of a chain: runs of plain rules as verdict maps, all others as statements.
+
+A rule is plain if it decides and depends on nothing but the packet: no limit, no schedule, no host name, no VLAN. Runs
+of plain rules become maps; a rule that is not plain stands between two runs, where first-match order wants it. A plain
+rule with a log line or a rejection is an element that jumps to a chain; all others are decided by the lookup itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final, final
+
+from vafw.traffic.appliance import INSIDE, OUTSIDE
+from vafw.traffic.nft_statement import Family, counter_name, statements, verdicts
+from vafw.traffic.nft_table import VerdictMap
+from vafw.traffic.rule import Action, Rule, State
+
+SHORTEST_RUN: Final = 4
+"""Rules in a run at least; fewer are written as statements."""
+REJECT_CHAIN: Final = "rejected"
+MOST_BOXES: Final = 256
+"""Boxes of one rule at most; one that may need more is written as statements with sets of their own."""
+
+
+@final
+class Rules:
+    """Writes rules, and gathers the maps, chains and counters that they need."""
+
+    def __init__(self, interfaces: Mapping[str, str], family: Family, sets: Mapping[str, str], uses_maps: bool) -> None:
+        self.family = family
+        self.sets = sets
+        self.maps: dict[str, VerdictMap] = {}
+        self.chains: dict[str, tuple[str, ...]] = {}
+        self.counted: set[str] = set()
+        """Names of rules with a named counter."""
+        self._interfaces = dict(interfaces)
+        self._uses_maps = uses_maps
+
+    def statements(self, rules: Iterable[Rule], state: State = State.NEW) -> Iterator[str]:
+        """Rules about packets of one state, one by one."""
+        for rule in rules:
+            self.counted.add(rule.name)
+            yield from statements(rule, self._interfaces, self.family, self.sets, state)
+
+    def about_new(self, rules: Sequence[Rule]) -> Iterator[str]:
+        """Rules about new packets."""
+        if not self._uses_maps:
+            yield from self.statements(rules)
+            return
+        for number, (mappable, run) in enumerate(_runs(rules)):
+            if mappable and len(run) >= SHORTEST_RUN:
+                yield from self._lookups(run, f"run{number}")
+            else:
+                yield from self.statements(run)
+
+    def _lookups(self, run: Sequence[Rule], stem: str) -> Iterator[str]:
+        from vafw.traffic.nft_map import GUARDS, verdict_maps  # NumPy: only where there are many rules
+
+        verdicts_of = {at: self._verdict(rule) for at, rule in enumerate(run)}
+        same = not any(each.side for rule in run for each in (*rule.sources, *rule.destinations))
+        for version in (4, 6):
+            for side in (INSIDE,) if same else (INSIDE, OUTSIDE):
+                maps = verdict_maps(run, side, version, verdicts_of)
+                for level, (kind, found) in enumerate(maps):
+                    name = f"{stem}-v{version}-{'any' if same else side}-{kind}-{level}"
+                    self.maps[name] = found
+                    where = "" if same else f'iifname "{self._interfaces[side]}" '
+                    yield f"{where}{GUARDS[kind][version]} {found.key} vmap @{name}"
+
+    def _verdict(self, rule: Rule) -> str:
+        """What stands behind the interval: the rule's name and where to go from there."""
+        target: str = rule.action.value
+        if rule.log:
+            target = f"goto {counter_name(rule.name)}"
+            middle = f'log prefix "vafw {rule.name}: "'
+            self.chains[counter_name(rule.name)] = (middle, *verdicts(rule.action, "", ""))
+        elif rule.action is Action.REJECT:
+            target = f"goto {REJECT_CHAIN}"
+            self.chains[REJECT_CHAIN] = tuple(each.strip() for each in verdicts(Action.REJECT, "", ""))
+        return f'comment "{rule.name}" : {target}'
+
+
+def _runs(rules: Sequence[Rule]) -> Iterator[tuple[bool, list[Rule]]]:
+    """The rules in order, split where plain ones and others meet."""
+    run: list[Rule] = []
+    plain = True
+    for rule in rules:
+        is_plain = _is_plain(rule)
+        if run and is_plain != plain:
+            yield plain, run
+            run = []
+        plain = is_plain
+        run.append(rule)
+    if run:
+        yield plain, run
+
+
+def _is_plain(rule: Rule) -> bool:
+    if not rule.action.is_final or rule.vlans or rule.is_conditional:
+        return False
+    boxes = 1
+    for selectors in (rule.sources, rule.destinations):
+        boxes *= sum([len(each.addresses.v4) + len(each.addresses.v6) for each in selectors])
+    services = sum([max(1, len(each.ports) + len(each.icmp_types)) for each in rule.services]) or 1
+    return boxes * services <= MOST_BOXES
