@@ -20,9 +20,10 @@ from vafw.hw.pci.display import Control, Display, DisplayRegister, Picture
 from vafw.hw.txt.bits import PRIVATE_SPACE, E2sts, Reg, Sts
 from vafw.hw.vmx.bits import ExitReason
 from vafw.hw.vmx.ept import AccessKind
-from vafw.hw.vmx.guest import Access, GuestCpu, GuestFault, GuestProgram, Hlt, Vmcall
+from vafw.hw.vmx.exit import VmExit
+from vafw.hw.vmx.guest import GuestCpu, GuestFault, GuestProgram
 from vafw.hw.vmx.guest import Running as Steps
-from vafw.hw.vmx.processor import VmExit
+from vafw.hw.vmx.operation import Access, Hlt, Vmcall
 from vafw.hw.vtd.registers import OFFSETS, FaultEventControl
 from vafw.vmm.hypercall import Hypercall, Status
 from vafw.vmm.vm import Vm

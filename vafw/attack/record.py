@@ -8,7 +8,7 @@ from vafw.hw.txt.bits import AcmClass, ErrorCode
 from vafw.hw.txt.locality import LocalityClosed
 from vafw.hw.txt.outcome import TxtError
 from vafw.hw.vmx.bits import EptViolation
-from vafw.hw.vmx.processor import VmExit
+from vafw.hw.vmx.exit import VmExit
 from vafw.hw.vtd import Completion, DmaFault, FaultReason
 from vafw.supervisor.gate import GateDecision
 from vafw.vmm.remapping import FaultRecord

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, final
 
 from vafw.hw.vmx.bits import EptViolation, ExitReason, Interruption, VmcsField
-from vafw.hw.vmx.processor import VmExit
+from vafw.hw.vmx.exit import VmExit
 from vafw.trace import EventKind
 from vafw.vmm.hypercall import HypercallTable
 from vafw.vmm.record import Journal

@@ -20,7 +20,7 @@ from enum import IntEnum
 from typing import Final, final
 
 from vafw.errors import VafwError
-from vafw.hw.vmx.processor import Registers
+from vafw.hw.vmx.execution import Registers
 from vafw.trace import EventKind, Value
 from vafw.vmm.guest_memory import GuestAddressError
 from vafw.vmm.port import LinkPort, RingFault

@@ -17,7 +17,8 @@ from vafw.address import PAGE_SIZE, Bdf, Gpa, Hpa, Iova
 from vafw.hw.pci.config import MSI_ADDRESS
 from vafw.hw.vmx.bits import EptViolation, ExitReason
 from vafw.hw.vmx.ept import AccessKind
-from vafw.hw.vmx.guest import Access, GuestCpu, GuestFault, GuestProgram, Hlt, Running
+from vafw.hw.vmx.guest import GuestCpu, GuestFault, GuestProgram, Running
+from vafw.hw.vmx.operation import Access, Hlt
 from vafw.hw.vtd import DmaFault
 from vafw.vmm.assignment import FAULT_VECTOR
 from vafw.vmm.boot import BOOT_GPA

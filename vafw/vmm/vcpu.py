@@ -9,6 +9,7 @@ from vafw.hw.memory.physical import PhysicalMemory
 from vafw.hw.vmx.bits import (
     CR0_FIXED,
     CR0_PE_PG,
+    CR4_PAE,
     CR4_VMXE,
     GENERAL_PROTECTION,
     NO_LINK,
@@ -21,36 +22,58 @@ from vafw.hw.vmx.bits import (
     PinControl,
     PrimaryControl,
     SecondaryControl,
+    SegmentRights,
     VmcsField,
 )
+from vafw.hw.vmx.execution import Registers
+from vafw.hw.vmx.exit import VmExit
 from vafw.hw.vmx.guest import GuestProgram
-from vafw.hw.vmx.processor import LogicalProcessor, Registers, VmExit, VmFail
+from vafw.hw.vmx.processor import LogicalProcessor, VmFail
 from vafw.hw.vmx.vmcs import blank_region
 from vafw.vmm.refusal import VmmError
 
 _ENTRY_POINT: Final = 0x1000
 _HOST_CODE: Final = 0x08
 _HOST_TASK: Final = 0x40
+_REAL_MODE_LIMIT: Final = 0xFFFF
+REAL_MODE_SEGMENTS: Final = (
+    *((VmcsField[f"GUEST_{each}_LIMIT"], _REAL_MODE_LIMIT) for each in ("ES", "CS", "SS", "DS", "FS", "GS", "TR")),
+    *((VmcsField[f"GUEST_{each}_RIGHTS"], 0x93) for each in ("ES", "SS", "DS", "FS", "GS")),
+    (VmcsField.GUEST_CS_RIGHTS, 0x9B),
+    (VmcsField.GUEST_TR_RIGHTS, 0x8B),
+    (VmcsField.GUEST_LDTR_RIGHTS, SegmentRights.UNUSABLE.mask),
+)
+"""Segments as after INIT (SDM volume 3, "Processor State After Reset"), with a busy task-state segment."""
 _INITIAL: Final = (
     (VmcsField.LINK_POINTER, NO_LINK),
-    (VmcsField.PIN_CONTROLS, PinControl.EXTERNAL_INTERRUPT_EXITING),
+    (VmcsField.PIN_CONTROLS, PinControl.DEFAULT1 | PinControl.EXTERNAL_INTERRUPT_EXITING),
     (
         VmcsField.PRIMARY_CONTROLS,
-        PrimaryControl.HLT_EXITING | PrimaryControl.ACTIVATE_SECONDARY | PrimaryControl.USE_TSC_OFFSETTING,
+        PrimaryControl.DEFAULT1
+        | PrimaryControl.HLT_EXITING
+        | PrimaryControl.ACTIVATE_SECONDARY
+        | PrimaryControl.USE_TSC_OFFSETTING
+        | PrimaryControl.UNCONDITIONAL_IO_EXITING,
     ),
     (
         VmcsField.SECONDARY_CONTROLS,
         SecondaryControl.ENABLE_EPT | SecondaryControl.ENABLE_VPID | SecondaryControl.UNRESTRICTED_GUEST,
     ),
-    (VmcsField.EXIT_CONTROLS, ExitControl.HOST_ADDRESS_SPACE_SIZE | ExitControl.ACKNOWLEDGE_INTERRUPT),
-    (VmcsField.ENTRY_CONTROLS, EntryControl(0)),
+    (
+        VmcsField.EXIT_CONTROLS,
+        ExitControl.DEFAULT1 | ExitControl.HOST_ADDRESS_SPACE_SIZE | ExitControl.ACKNOWLEDGE_INTERRUPT,
+    ),
+    (VmcsField.ENTRY_CONTROLS, EntryControl.DEFAULT1),
     (VmcsField.HOST_CR0, CR0_FIXED | CR0_PE_PG),
-    (VmcsField.HOST_CR4, CR4_VMXE),
+    (VmcsField.HOST_CR4, CR4_VMXE | CR4_PAE),
     (VmcsField.HOST_CS_SELECTOR, _HOST_CODE),
     (VmcsField.HOST_TR_SELECTOR, _HOST_TASK),
     (VmcsField.HOST_RIP, _ENTRY_POINT),
     (VmcsField.GUEST_CR0, CR0_FIXED),
     (VmcsField.GUEST_CR4, CR4_VMXE),
+    (VmcsField.CR0_MASK, CR0_FIXED),
+    (VmcsField.CR4_MASK, CR4_VMXE),
+    *REAL_MODE_SEGMENTS,
     (VmcsField.GUEST_RFLAGS, RFLAGS_ONE),
     (VmcsField.GUEST_RIP, _ENTRY_POINT),
 )

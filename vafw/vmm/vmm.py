@@ -21,10 +21,11 @@ from vafw.address import PAGE_SIZE, PAGE_SIZE_2M, Bdf, Gpa
 from vafw.errors import NoSuchObject
 from vafw.hw.memory.physical import PhysicalMemory
 from vafw.hw.pci.root_complex import RootComplex
-from vafw.hw.vmx.bits import REVISION
+from vafw.hw.vmx.bits import CR4_VMXE, REVISION
 from vafw.hw.vmx.ept import EptCapability
+from vafw.hw.vmx.exit import VmExit
 from vafw.hw.vmx.guest import GuestProgram
-from vafw.hw.vmx.processor import InveptType, LogicalProcessor, VmExit
+from vafw.hw.vmx.processor import InveptType, LogicalProcessor
 from vafw.hw.vmx.vmcs import blank_region
 from vafw.trace import EventKind, Value
 from vafw.vmm.assignment import FAULT_VECTOR, FunctionRoster
@@ -314,6 +315,7 @@ class Vmm:
     def _enter_vmx(self, processor: LogicalProcessor) -> None:
         region = self.frames.allocate()
         blank_region(self.memory, region, REVISION)
+        processor.cr4 |= CR4_VMXE
         failed = processor.vmxon(region)
         if failed is not None:
             raise VmxFailure(f"VMXON on processor {processor.number} must succeed: {failed}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.hw.vmx.naive import PHYSICAL_BITS, Verdict, naive_walk
@@ -33,6 +33,7 @@ def told(outcome: Translation | Violation | Misconfiguration) -> Verdict:
     return Verdict("misconfiguration", level=outcome.level)
 
 
+@settings(deadline=None)
 @given(seed=SEEDS, kind=KINDS)
 def test_the_careful_walk_agrees_with_the_naive_one(seed: int, kind: AccessKind) -> None:
     memory, root, chance = random_tables(seed)
@@ -42,6 +43,7 @@ def test_the_careful_walk_agrees_with_the_naive_one(seed: int, kind: AccessKind)
         assert told(ours) == naive_walk(memory, root, gpa, LETTER[kind])
 
 
+@settings(deadline=None)
 @given(seed=SEEDS, kind=KINDS, accessed_dirty=st.booleans())
 def test_the_quick_walk_answers_only_as_the_careful_one_would_and_without_writing(
     seed: int, kind: AccessKind, accessed_dirty: bool
@@ -82,6 +84,7 @@ def test_the_quick_walk_is_quick_for_plain_tables() -> None:
         assert quick_walk(memory.tables, 0x1000, gpa, demand) == pack_leaf(careful)
 
 
+@settings(deadline=None)
 @given(seed=SEEDS, kind=KINDS)
 def test_a_fresh_structure_cache_answers_as_the_quick_walk_does(seed: int, kind: AccessKind) -> None:
     memory, root, chance = random_tables(seed, WB)
@@ -105,6 +108,7 @@ def test_a_directory_entry_is_remembered_until_it_is_dropped_and_the_leaf_is_not
     assert cache.translate(0x1000, 1) == -1
 
 
+@settings(deadline=None)
 @given(seed=SEEDS, kind=KINDS)
 def test_the_batch_agrees_with_the_naive_walk(seed: int, kind: AccessKind) -> None:
     memory, root, chance = random_tables(seed)

@@ -1,18 +1,18 @@
 """VMX: logical processors, VMCSs, extended page tables, and guests in non-root operation."""
 
 from vafw.hw.vmx.ept import AccessKind, EptCapability, Misconfiguration, Translation, Violation, walk
-from vafw.hw.vmx.guest import (
-    Access,
-    Cpuid,
-    GuestCpu,
-    GuestFault,
-    GuestProgram,
-    Hlt,
-    PrivilegedOperation,
-    Running,
-    Vmcall,
+from vafw.hw.vmx.execution import Registers
+from vafw.hw.vmx.exit import VmExit
+from vafw.hw.vmx.guest import GuestCpu, GuestFault, GuestProgram, Running
+from vafw.hw.vmx.operation import Access, Cpuid, Hlt, Operation, Vmcall
+from vafw.hw.vmx.processor import (
+    GeneralProtection,
+    InvalidOpcode,
+    InveptType,
+    InvvpidType,
+    LogicalProcessor,
+    VmFail,
 )
-from vafw.hw.vmx.processor import InvalidOpcode, InveptType, LogicalProcessor, Registers, VmExit, VmFail
 
 __all__ = [
     "LogicalProcessor",
@@ -20,9 +20,10 @@ __all__ = [
     "VmFail",
     "Registers",
     "InveptType",
+    "InvvpidType",
     "GuestProgram",
     "GuestCpu",
-    "PrivilegedOperation",
+    "Operation",
     "Running",
     "Hlt",
     "Vmcall",
@@ -36,4 +37,5 @@ __all__ = [
     "walk",
     "GuestFault",
     "InvalidOpcode",
+    "GeneralProtection",
 ]

@@ -1,7 +1,8 @@
 """Layouts of VMX: VMCS field encodings, control bits, exit reasons, VM-instruction errors, EPT entries and the EPTP.
 
-Layout only; behaviour lives next door. After the Intel SDM volume 3: appendix "Field Encoding in VMCS", appendix "VMX
-Basic Exit Reasons", "VM-Instruction Error Numbers", "The Extended Page Table Mechanism (EPT)". Names are the manual's.
+Layout only; behaviour lives next door. Over 400 lines because the appendices of one specification stand together. After
+the Intel SDM volume 3: appendix "Field Encoding in VMCS", appendix "VMX Basic Exit Reasons", "VM-Instruction Error
+Numbers", "The Extended Page Table Mechanism (EPT)". Names are the manual's.
 """
 
 from __future__ import annotations
@@ -76,23 +77,70 @@ class VmcsField(IntEnum):
     IDT_VECTORING_ERROR_CODE = 0x440A
     INSTRUCTION_LENGTH = 0x440C
     INSTRUCTION_INFORMATION = 0x440E
+    GUEST_ES_LIMIT = 0x4800
+    GUEST_CS_LIMIT = 0x4802
+    GUEST_SS_LIMIT = 0x4804
+    GUEST_DS_LIMIT = 0x4806
+    GUEST_FS_LIMIT = 0x4808
+    GUEST_GS_LIMIT = 0x480A
+    GUEST_LDTR_LIMIT = 0x480C
+    GUEST_TR_LIMIT = 0x480E
+    GUEST_GDTR_LIMIT = 0x4810
+    GUEST_IDTR_LIMIT = 0x4812
+    GUEST_ES_RIGHTS = 0x4814
+    GUEST_CS_RIGHTS = 0x4816
+    GUEST_SS_RIGHTS = 0x4818
+    GUEST_DS_RIGHTS = 0x481A
+    GUEST_FS_RIGHTS = 0x481C
+    GUEST_GS_RIGHTS = 0x481E
+    GUEST_LDTR_RIGHTS = 0x4820
+    GUEST_TR_RIGHTS = 0x4822
     GUEST_INTERRUPTIBILITY = 0x4824
     GUEST_ACTIVITY = 0x4826
+    GUEST_SMBASE = 0x4828
+    GUEST_SYSENTER_CS = 0x482A
+    PREEMPTION_TIMER = 0x482E
+    HOST_SYSENTER_CS = 0x4C00
     CR0_MASK = 0x6000
     CR4_MASK = 0x6002
     CR0_SHADOW = 0x6004
     CR4_SHADOW = 0x6006
+    CR3_TARGET_0 = 0x6008
+    CR3_TARGET_1 = 0x600A
+    CR3_TARGET_2 = 0x600C
+    CR3_TARGET_3 = 0x600E
     EXIT_QUALIFICATION = 0x6400
     GUEST_LINEAR_ADDRESS = 0x640A
     GUEST_CR0 = 0x6800
     GUEST_CR3 = 0x6802
     GUEST_CR4 = 0x6804
+    GUEST_ES_BASE = 0x6806
+    GUEST_CS_BASE = 0x6808
+    GUEST_SS_BASE = 0x680A
+    GUEST_DS_BASE = 0x680C
+    GUEST_FS_BASE = 0x680E
+    GUEST_GS_BASE = 0x6810
+    GUEST_LDTR_BASE = 0x6812
+    GUEST_TR_BASE = 0x6814
+    GUEST_GDTR_BASE = 0x6816
+    GUEST_IDTR_BASE = 0x6818
+    GUEST_DR7 = 0x681A
     GUEST_RSP = 0x681C
     GUEST_RIP = 0x681E
     GUEST_RFLAGS = 0x6820
+    GUEST_PENDING_DEBUG = 0x6822
+    GUEST_SYSENTER_ESP = 0x6824
+    GUEST_SYSENTER_EIP = 0x6826
     HOST_CR0 = 0x6C00
     HOST_CR3 = 0x6C02
     HOST_CR4 = 0x6C04
+    HOST_FS_BASE = 0x6C06
+    HOST_GS_BASE = 0x6C08
+    HOST_TR_BASE = 0x6C0A
+    HOST_GDTR_BASE = 0x6C0C
+    HOST_IDTR_BASE = 0x6C0E
+    HOST_SYSENTER_ESP = 0x6C10
+    HOST_SYSENTER_EIP = 0x6C12
     HOST_RSP = 0x6C14
     HOST_RIP = 0x6C16
 
@@ -113,18 +161,30 @@ WIDTH_BITS = (16, 64, 32, 64)
 
 
 class PinControl(IntFlag):
-    """Pin-based VM-execution controls."""
+    """Pin-based VM-execution controls; `DEFAULT1` of each kind of control are reserved bits that must be 1."""
 
     EXTERNAL_INTERRUPT_EXITING = 1 << 0
     NMI_EXITING = 1 << 3
+    ACTIVATE_PREEMPTION_TIMER = 1 << 6
+    DEFAULT1 = 0x16
 
 
 class PrimaryControl(IntFlag):
     """Primary processor-based VM-execution controls."""
 
+    INTERRUPT_WINDOW_EXITING = 1 << 2
     USE_TSC_OFFSETTING = 1 << 3
     HLT_EXITING = 1 << 7
+    INVLPG_EXITING = 1 << 9
+    RDTSC_EXITING = 1 << 12
+    CR3_LOAD_EXITING = 1 << 15
+    CR3_STORE_EXITING = 1 << 16
+    UNCONDITIONAL_IO_EXITING = 1 << 24
+    USE_IO_BITMAPS = 1 << 25
+    MONITOR_TRAP_FLAG = 1 << 27
+    USE_MSR_BITMAPS = 1 << 28
     ACTIVATE_SECONDARY = 1 << 31
+    DEFAULT1 = 0x0400_6172
 
 
 class SecondaryControl(IntFlag):
@@ -138,14 +198,25 @@ class SecondaryControl(IntFlag):
 class ExitControl(IntFlag):
     """VM-exit controls."""
 
+    SAVE_DEBUG_CONTROLS = 1 << 2
     HOST_ADDRESS_SPACE_SIZE = 1 << 9
     ACKNOWLEDGE_INTERRUPT = 1 << 15
+    SAVE_PAT = 1 << 18
+    LOAD_PAT = 1 << 19
+    SAVE_EFER = 1 << 20
+    LOAD_EFER = 1 << 21
+    SAVE_PREEMPTION_TIMER = 1 << 22
+    DEFAULT1 = 0x0003_6DFB
 
 
 class EntryControl(IntFlag):
     """VM-entry controls."""
 
+    LOAD_DEBUG_CONTROLS = 1 << 2
     IA32E_GUEST = 1 << 9
+    LOAD_PAT = 1 << 14
+    LOAD_EFER = 1 << 15
+    DEFAULT1 = 0x0000_11FB
 
 
 class Interruption(Layout, width=32):
@@ -171,10 +242,68 @@ class InterruptionType(IntEnum):
     OTHER = 7
 
 
+class SegmentRights(Layout, width=32):
+    """Access rights of a guest segment (SDM, "Format of Access Rights")."""
+
+    TYPE = Field(3, 0)
+    S = Field(4, 4)
+    DPL = Field(6, 5)
+    P = Field(7, 7)
+    RESERVED = Field(11, 8)
+    AVL = Field(12, 12)
+    L = Field(13, 13)
+    DB = Field(14, 14)
+    G = Field(15, 15)
+    UNUSABLE = Field(16, 16)
+    RESERVED_HIGH = Field(31, 17)
+
+
+class Interruptibility(IntFlag):
+    """The guest interruptibility state."""
+
+    BLOCKING_BY_STI = 1 << 0
+    BLOCKING_BY_MOV_SS = 1 << 1
+    BLOCKING_BY_SMI = 1 << 2
+    BLOCKING_BY_NMI = 1 << 3
+
+
+class CrAccess(Layout):
+    """The exit qualification of a control-register access."""
+
+    NUMBER = Field(3, 0)
+    TYPE = Field(5, 4)
+    """0 MOV to CR, 1 MOV from CR, 2 CLTS, 3 LMSW."""
+    REGISTER = Field(11, 8)
+    SOURCE = Field(31, 16)
+
+
+class IoAccess(Layout):
+    """The exit qualification of an I/O instruction."""
+
+    SIZE = Field(2, 0)
+    """Bytes, less one."""
+    IN = Field(3, 3)
+    STRING = Field(4, 4)
+    REP = Field(5, 5)
+    IMMEDIATE = Field(6, 6)
+    PORT = Field(31, 16)
+
+
+class PageFaultCode(IntFlag):
+    """The error code of #PF."""
+
+    P = 1 << 0
+    W = 1 << 1
+    U = 1 << 2
+    RSVD = 1 << 3
+    I = 1 << 4  # noqa: E741 - the manual's name
+
+
 EXCEPTIONS_WITH_ERROR_CODE = frozenset({8, 10, 11, 12, 13, 14, 17})
 """Vectors whose delivery pushes an error code: DF, TS, NP, SS, GP, PF, AC."""
-GENERAL_PROTECTION = 13
-"""The vector of #GP."""
+DOUBLE_FAULT, SEGMENT_NOT_PRESENT, GENERAL_PROTECTION, PAGE_FAULT = 8, 11, 13, 14
+"""Vectors of #DF, #NP, #GP and #PF."""
+NMI_VECTOR = 2
 
 
 class Activity(IntEnum):
@@ -190,14 +319,25 @@ RFLAGS_ONE = 1 << 1
 """The bit of RFLAGS that is always 1."""
 RFLAGS_IF = 1 << 9
 """RFLAGS.IF: maskable interrupts are taken."""
+RFLAGS_CLEARED_BY_DELIVERY = 1 << 8 | 1 << 14 | 1 << 16 | 1 << 17
+"""TF, NT, RF and VM, which the delivery of an event clears."""
+RFLAGS_VM = 1 << 17
 RFLAGS_RESERVED = 0xFFFF_FFFF_FFC0_8028
 """Bits 63:22, 15, 5 and 3, which must be 0."""
 CR0_FIXED = 1 << 5
 """CR0 bits that VMX operation with an unrestricted guest fixes to 1: NE (IA32_VMX_CR0_FIXED0)."""
 CR0_PE_PG = 1 << 31 | 1 << 0
 """CR0.PG and CR0.PE, fixed to 1 for the host and for a guest that is not unrestricted."""
+CR0_PE, CR0_TS, CR0_WP, CR0_PG = 1 << 0, 1 << 3, 1 << 16, 1 << 31
+CR0_RESERVED = 0xFFFF_FFFF_1FFA_FFC0
+"""Bits of CR0 that must be 0, the fixed ones of IA32_VMX_CR0_FIXED1 among them."""
 CR4_VMXE = 1 << 13
 """CR4.VMXE, fixed to 1 in VMX operation."""
+CR4_PAE, CR4_PGE, CR4_PCIDE, CR4_SMEP, CR4_SMAP = 1 << 5, 1 << 7, 1 << 17, 1 << 20, 1 << 21
+CR4_SUPPORTED = 0x0037_67FF
+"""Bits of CR4 that may be 1: VME to OSXMMEXCPT, VMXE, SMXE, FSGSBASE, PCIDE, OSXSAVE, SMEP and SMAP."""
+EFER_SCE, EFER_LME, EFER_LMA, EFER_NXE = 1 << 0, 1 << 8, 1 << 10, 1 << 11
+EFER_SUPPORTED = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE
 
 
 @unique
@@ -236,6 +376,7 @@ class ExitReason(IntEnum):
     WRMSR = 32
     INVALID_GUEST_STATE = 33
     MSR_LOADING = 34
+    MONITOR_TRAP_FLAG = 37
     EPT_VIOLATION = 48
     EPT_MISCONFIGURATION = 49
     INVEPT = 50
@@ -268,6 +409,7 @@ class VmError(IntEnum):
     UNSUPPORTED_COMPONENT = 12
     READ_ONLY_COMPONENT = 13
     VMXON_IN_ROOT = 15
+    ENTRY_BLOCKED_BY_MOV_SS = 26
     INVALID_OPERAND = 28
 
 
@@ -295,6 +437,22 @@ class EptEntry(Layout):
     A = Field(8, 8)
     D = Field(9, 9)
     ADDRESS = Field(51, 12)
+
+
+class GuestPagingEntry(Layout):
+    """An entry of a guest's IA-32e paging structures (SDM volume 3, "4-Level Paging and 5-Level Paging")."""
+
+    P = Field(0, 0)
+    RW = Field(1, 1)
+    US = Field(2, 2)
+    PWT = Field(3, 3)
+    PCD = Field(4, 4)
+    A = Field(5, 5)
+    D = Field(6, 6)
+    PS = Field(7, 7)
+    G = Field(8, 8)
+    ADDRESS = Field(51, 12)
+    XD = Field(63, 63)
 
 
 class MemoryType(IntEnum):

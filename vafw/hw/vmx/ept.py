@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 from vafw.address import Gpa, Hpa
 from vafw.hw.memory.physical import PhysicalMemory
@@ -33,6 +33,8 @@ _NON_LEAF_RESERVED: Final = (0, 0, 0x78, 0x78, 0xF8)
 """Bits that must be 0 in an entry that references a table, by level: 6:3, and 7 too at level 4."""
 _LEAF_RESERVED: Final = (0, 0, 0x1FF000, 0x3FFFF000)
 """Address bits that must be 0 in a leaf, by level: 20:12 of a 2 MiB page, 29:12 of a 1 GiB page."""
+_TRANSLATED: Final = EptViolation.LINEAR_VALID.mask | EptViolation.FINAL.mask
+"""What a violation says of an access to the translation of a linear address."""
 _RESERVED_TYPES: Final = frozenset({2, 3, 7})
 
 
@@ -93,9 +95,31 @@ def walk(
     memory: PhysicalMemory, eptp: int, gpa: Gpa, access: AccessKind, capability: EptCapability
 ) -> Translation | Violation | Misconfiguration:
     """Translate `gpa` for one access; sets accessed and dirty bits where the EPTP enables them."""
-    wanted = access.value
+    return _walk(memory, eptp, _Request(gpa, access.value, _TRANSLATED), capability)
+
+
+def walk_structure(
+    memory: PhysicalMemory, eptp: int, gpa: Gpa, write: bool, capability: EptCapability
+) -> Translation | Violation | Misconfiguration:
+    """Translate `gpa` for an access to a guest paging-structure entry; a write is a read too, and says both."""
+    wanted = 3 if write else 1
+    return _walk(memory, eptp, _Request(gpa, wanted, EptViolation.LINEAR_VALID.mask), capability)
+
+
+class _Request(NamedTuple):
+    """One access: the rights it needs, and what its violation says beside the rights that there are."""
+
+    gpa: Gpa
+    wanted: int
+    flags: int
+
+
+def _walk(
+    memory: PhysicalMemory, eptp: int, request: _Request, capability: EptCapability
+) -> Translation | Violation | Misconfiguration:
+    gpa, wanted, _ = request
     if gpa >> GPA_BITS:
-        return _violation(gpa, wanted, 0)
+        return _violation(request, 0)
     rights = _RWX
     table = eptp & _ADDRESS
     used: list[tuple[int, int]] = []
@@ -103,7 +127,7 @@ def walk(
         place = table + (gpa >> _SHIFT[level] & 0x1FF) * 8
         entry = _entry(memory, place)
         if not entry & _RWX:
-            return _violation(gpa, wanted, 0)
+            return _violation(request, 0)
         leaf = level == 1 or (level < LEVELS and bool(entry & _PS))
         if _misconfigured(entry, level, leaf, capability):
             return Misconfiguration(gpa, level, entry)
@@ -112,10 +136,10 @@ def walk(
         if leaf:
             break
         table = entry & _ADDRESS
-    if not rights & wanted:
-        return _violation(gpa, wanted, rights)
+    if rights & wanted != wanted:
+        return _violation(request, rights)
     if eptp & Eptp.ACCESSED_DIRTY.mask:
-        _mark(memory, used, dirty=access is AccessKind.WRITE)
+        _mark(memory, used, dirty=bool(wanted & AccessKind.WRITE.value))
     size = 1 << _SHIFT[level]
     hpa = entry & _ADDRESS & -size | gpa & (size - 1)
     return Translation(Hpa(hpa), size, rights, MemoryType(EptEntry.MEMORY_TYPE.get(entry)))
@@ -161,7 +185,7 @@ def _mark(memory: PhysicalMemory, used: list[tuple[int, int]], *, dirty: bool) -
             memory.write_ram_u64(place, marked)
 
 
-def _violation(gpa: Gpa, wanted: int, rights: int) -> Violation:
-    """With the qualification of an access to the translation of a linear address."""
-    flags = EptViolation.LINEAR_VALID.mask | EptViolation.FINAL.mask
-    return Violation(gpa, wanted | (rights & _RWX) << EptViolation.READABLE.lsb | flags)
+def _violation(request: _Request, rights: int) -> Violation:
+    """With the rights that all levels grant."""
+    said = request.wanted | request.flags
+    return Violation(request.gpa, said | (rights & _RWX) << EptViolation.READABLE.lsb)

@@ -1,59 +1,67 @@
-"""A logical processor with VMX: the VMX instructions, VM entries, the guest between them, and VM exits.
+"""A logical processor with VMX: the VMX instructions of its VMM, VM entries, and VM exits.
 
 Software of the host calls the instructions as methods. An instruction that fails gives a `VmFail`: without a number it
 is VMfailInvalid (CF), with one VMfailValid (ZF, and the number in the current VMCS). VMLAUNCH and VMRESUME return when
-the guest has left again, with the `VmExit` that the VMCS describes too.
+the guest has left again, with the `VmExit` that the VMCS describes too. What the guest does in between is `execution`.
 
-Not here: segmentation, paging in the guest, an instruction decoder. A guest's code is a generator that the model places
-at a VMCS with `place`, where silicon finds bytes at RIP. RIP is kept honest all the same: it stands at the operation
-that caused the exit, and only a VMM that advances it by the instruction length lets the guest go on; one that does not
-has the operation executed again.
+A guest's code is a generator that the model places at a VMCS with `place`, where silicon finds bytes at RIP. RIP is
+kept honest all the same: it stands at the operation that caused the exit, and only a VMM that advances it by the
+instruction length lets the guest go on; one that does not has the operation executed again.
 
-The hard part is `_run`: a guest continues in one of four ways (first entry, completed operation, repeated operation,
-injected event), and an operation that needs no exit must not make one.
-(SDM volume 3, "VMX Instruction Reference", "VM Entries", "VM Exits".)
+The hard part is an entry's order: controls, host state, guest state, the MSR-load area, the caches that have no VPID to
+tell guests apart by, and then the event to inject. (SDM volume 3, "VMX Instruction Reference", "VM Entries".)
 """
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, final
 
-from vafw.address import Gpa, Hpa
+from vafw.address import Hpa
 from vafw.errors import VafwError
 from vafw.hw.memory.physical import PhysicalMemory
 from vafw.hw.vmx.bits import (
-    ENTRY_FAILURE,
+    CR0_FIXED,
+    CR0_PE_PG,
+    CR4_PAE,
+    CR4_VMXE,
+    EFER_LMA,
+    EFER_LME,
     LINK_POINTER_INVALID,
     REVISION,
-    RFLAGS_IF,
-    RFLAGS_ONE,
     VMCS_BYTES,
+    EntryControl,
     ExitControl,
     ExitReason,
-    Interruption,
-    InterruptionType,
     PrimaryControl,
+    SecondaryControl,
     VmcsField,
     VmError,
 )
-from vafw.hw.vmx.entry import controls_fault, guest_fault, host_fault, link_pointer_fault, passes_again
-from vafw.hw.vmx.ept import EptCapability, Misconfiguration, Violation, eptp_is_valid
-from vafw.hw.vmx.guest import Access, Cpuid, GuestContext, GuestCpu, GuestFault, GuestProgram, Hlt, Vmcall
+from vafw.hw.vmx.entry import controls_fault, passes_again, secondary_controls
+from vafw.hw.vmx.entry_guest import guest_fault, link_pointer_fault
+from vafw.hw.vmx.entry_host import host_fault, is_canonical
+from vafw.hw.vmx.ept import EptCapability, eptp_is_valid
+from vafw.hw.vmx.execution import Execution, ProcessorState, Registers
+from vafw.hw.vmx.exit import VmExit, record
+from vafw.hw.vmx.guest import GuestContext, GuestCpu, GuestProgram
+from vafw.hw.vmx.msr import FEATURE_CONTROL, FEATURE_LOCK, FEATURE_VMX, capability_msr
+from vafw.hw.vmx.msr_area import load_msrs, store_msrs
+from vafw.hw.vmx.tlb import Tlb
 from vafw.hw.vmx.translation import TranslationCache
 from vafw.hw.vmx.vmcs import Vmcs, clear_region, revision_of
 
 _U64: Final = 0xFFFF_FFFF_FFFF_FFFF
-_VALID: Final = Interruption.VALID.mask
 _TSC_OFFSETTING: Final = int(PrimaryControl.USE_TSC_OFFSETTING)
-_HLT_BYTES, _CPUID_BYTES, _VMCALL_BYTES, _MOV_BYTES = 1, 2, 3, 3
-"""Lengths of the instructions that the operations stand for."""
 
 
 class InvalidOpcode(VafwError):
-    """#UD: a VMX instruction outside VMX operation."""
+    """#UD: a VMX instruction outside VMX operation, or VMXON where CR4.VMXE is 0."""
+
+
+class GeneralProtection(VafwError):
+    """#GP: VMXON where the control registers or IA32_FEATURE_CONTROL do not allow it."""
 
 
 class InveptType(Enum):
@@ -61,6 +69,15 @@ class InveptType(Enum):
 
     SINGLE_CONTEXT = 1
     ALL_CONTEXT = 2
+
+
+class InvvpidType(Enum):
+    """INVVPID types."""
+
+    INDIVIDUAL_ADDRESS = 0
+    SINGLE_CONTEXT = 1
+    ALL_CONTEXT = 2
+    SINGLE_CONTEXT_RETAINING_GLOBALS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,60 +93,67 @@ class VmFail:
         return f"{number}: {self.why}" if self.why else number
 
 
-@dataclass(frozen=True, slots=True)
-class VmExit:
-    """A VM exit, as the VM-exit information fields describe it."""
-
-    reason: ExitReason
-    qualification: int = 0
-    gpa: Gpa | None = None
-    instruction_length: int = 0
-    interruption: int = 0
-    entry_failed: bool = False
-    detail: str = ""
-    """For people, where the fields do not say it: how a guest ended, which check an entry failed."""
-
-
-_HLT_EXIT: Final = VmExit(ExitReason.HLT, instruction_length=_HLT_BYTES)
-_VMCALL_EXIT: Final = VmExit(ExitReason.VMCALL, instruction_length=_VMCALL_BYTES)
-"""These say all there is to say of every one of their kind."""
-
-
-@dataclass(slots=True)
-class Registers:
-    """General-purpose registers that a VM exit leaves as the guest had them."""
-
-    rax: int = 0
-    rbx: int = 0
-    rcx: int = 0
-    rdx: int = 0
-
-
 @final
 class LogicalProcessor:
     """One logical processor."""
 
     def __init__(self, memory: PhysicalMemory, number: int = 0, *, capability: EptCapability | None = None) -> None:
-        """`number` is its APIC id."""
+        """`number` is its APIC id. It is as firmware leaves it: paging, VMX enabled in IA32_FEATURE_CONTROL."""
         self.number = number
-        self.registers = Registers()
-        self.tsc = 0
-        """The time-stamp counter, in nanoseconds; whoever has a clock moves it."""
+        self.state = ProcessorState()
+        self.cr0 = CR0_FIXED | CR0_PE_PG
+        self.cr4 = CR4_PAE
+        self.feature_control = FEATURE_LOCK | FEATURE_VMX
+        self.blocked_by_mov_ss = False
+        """The instruction before was a MOV to SS."""
+        self.tlb = Tlb()
         self._memory = memory
         self._capability = capability or EptCapability()
         self._vmxon_region: Hpa | None = None
         self._active: dict[Hpa, Vmcs] = {}
         self._current: Vmcs | None = None
-        self._translations = TranslationCache()
+        self._translations = TranslationCache(memory, self._capability)
         self._placed: dict[Hpa, GuestContext] = {}
-        self._interrupts: deque[int] = deque()
+
+    @property
+    def registers(self) -> Registers:
+        """The general-purpose registers, which VM entry and VM exit leave alone."""
+        return self.state.registers
+
+    @registers.setter
+    def registers(self, registers: Registers) -> None:
+        self.state.registers = registers
+
+    @property
+    def tsc(self) -> int:
+        """The time-stamp counter, in nanoseconds; whoever has a clock moves it."""
+        return self.state.tsc
+
+    @tsc.setter
+    def tsc(self, nanoseconds: int) -> None:
+        self.state.tsc = nanoseconds
+
+    def rdmsr(self, index: int) -> int:
+        """IA32_FEATURE_CONTROL, and the VMX capability MSRs; GeneralProtection for a number that is neither."""
+        value = self.feature_control if index == FEATURE_CONTROL else capability_msr(index, self._capability)
+        if value is None:
+            raise GeneralProtection(f"an MSR must be one that this processor has, not {index:#x}")
+        return value
 
     # -- VMX instructions -------------------------------------------------------------------------------------
 
     def vmxon(self, region: Hpa) -> VmFail | None:
-        """Enter VMX operation with a 4 KiB region that carries the revision identifier."""
+        """Enter VMX operation with a 4 KiB region that carries the revision identifier; InvalidOpcode, or #GP."""
+        if not self.cr4 & CR4_VMXE:
+            raise InvalidOpcode("CR4.VMXE must be 1 for VMXON")
         if self._vmxon_region is not None:
             return self._fail(VmError.VMXON_IN_ROOT)
+        if self.cr0 & (CR0_FIXED | CR0_PE_PG) != CR0_FIXED | CR0_PE_PG:
+            raise GeneralProtection(f"CR0 must have PG, NE and PE set for VMXON, not {self.cr0:#x}")
+        if self.feature_control & (FEATURE_LOCK | FEATURE_VMX) != FEATURE_LOCK | FEATURE_VMX:
+            raise GeneralProtection(
+                f"IA32_FEATURE_CONTROL must be locked with VMX enabled for VMXON, not {self.feature_control:#x}"
+            )
         if not self._region_ok(region) or revision_of(self._memory, region) != REVISION:
             return VmFail(None, f"the VMXON region must be aligned, in range and of revision {REVISION}")
         self._vmxon_region = region
@@ -142,6 +166,12 @@ class LogicalProcessor:
         self._current = None
         self._active.clear()
         self._translations.invalidate_all()
+        self.tlb.clear()
+
+    def vmcall(self) -> VmFail:
+        """VMCALL in VMX root operation, where this processor has no dual-monitor treatment to call."""
+        self._require_vmx()
+        return self._fail(VmError.VMCALL_IN_ROOT)
 
     def vmclear(self, region: Hpa) -> VmFail | None:
         """Write the VMCS back to its region, launch state clear; it is neither active nor current any more."""
@@ -200,10 +230,27 @@ class LogicalProcessor:
         self._require_vmx()
         if kind is InveptType.ALL_CONTEXT:
             self._translations.invalidate_all()
+            self.tlb.flush_ept()
         elif eptp_is_valid(eptp, self._capability):
             self._translations.invalidate(eptp)
+            self.tlb.flush_ept(eptp >> 12)
         else:
             return self._fail(VmError.INVALID_OPERAND)
+        return None
+
+    def invvpid(self, kind: InvvpidType, vpid: int = 0, linear: int = 0) -> VmFail | None:
+        """Forget linear addresses of one VPID, in whole or in part, or of all but the VMM's."""
+        self._require_vmx()
+        if kind is InvvpidType.ALL_CONTEXT:
+            self.tlb.flush_guests()
+            return None
+        wrong = kind is InvvpidType.INDIVIDUAL_ADDRESS and not is_canonical(linear)
+        if not 0 < vpid <= 0xFFFF or wrong:
+            return self._fail(VmError.INVALID_OPERAND)
+        if kind is InvvpidType.INDIVIDUAL_ADDRESS:
+            self.tlb.drop(linear, vpid)
+        else:
+            self.tlb.flush(vpid, keep_global=kind is InvvpidType.SINGLE_CONTEXT_RETAINING_GLOBALS)
         return None
 
     def vmlaunch(self) -> VmExit | VmFail:
@@ -224,13 +271,21 @@ class LogicalProcessor:
         """Take a guest's code away; an entry with that VMCS then ends in a triple fault."""
         self._placed.pop(region, None)
 
+    def guest(self, region: Hpa) -> GuestCpu:
+        """The processor as the code placed at `region` sees it; KeyError where there is none."""
+        return self._placed[region].cpu
+
     def raise_interrupt(self, vector: int) -> None:
         """An external interrupt arrives at the local APIC."""
-        self._interrupts.append(vector)
+        self.state.interrupts.append(vector)
+
+    def raise_nmi(self) -> None:
+        """A non-maskable interrupt arrives."""
+        self.state.nmi = True
 
     def acknowledge_interrupt(self) -> int | None:
         """The host takes the oldest interrupt that waits."""
-        return self._interrupts.popleft() if self._interrupts else None
+        return self.state.interrupts.popleft() if self.state.interrupts else None
 
     # -- VM entry ---------------------------------------------------------------------------------------------
 
@@ -239,148 +294,77 @@ class LogicalProcessor:
         vmcs = self._current
         if vmcs is None:
             return VmFail(None)
+        if self.blocked_by_mov_ss:
+            return self._fail(VmError.ENTRY_BLOCKED_BY_MOV_SS)
         if launch and vmcs.launched:
             return self._fail(VmError.VMLAUNCH_NOT_CLEAR)
         if not launch and not vmcs.launched:
             return self._fail(VmError.VMRESUME_NOT_LAUNCHED)
         if not passes_again(vmcs) and (refused := self._check(vmcs)) is not None:
             return refused
-        vmcs.launched = vmcs.vetted = True
-        return self._run(vmcs)
+        vmcs.vetted = True
+        left = self._run(vmcs)
+        vmcs.launched = vmcs.launched or not left.entry_failed
+        return left
 
     def _check(self, vmcs: Vmcs) -> VmExit | VmFail | None:
         """Every check of a VM entry, in order."""
         if why := controls_fault(vmcs, self._capability):
             return self._fail(VmError.INVALID_CONTROLS, why)
-        if why := host_fault(vmcs):
+        if why := host_fault(vmcs, self._capability):
             return self._fail(VmError.INVALID_HOST_STATE, why)
-        if why := guest_fault(vmcs):
-            return self._entry_failure(vmcs, 0, why)
+        if why := guest_fault(vmcs, self._capability):
+            return _entry_failure(vmcs, ExitReason.INVALID_GUEST_STATE, 0, why)
         if why := link_pointer_fault(vmcs):
-            return self._entry_failure(vmcs, LINK_POINTER_INVALID, why)
+            return _entry_failure(vmcs, ExitReason.INVALID_GUEST_STATE, LINK_POINTER_INVALID, why)
         return None
 
-    def _entry_failure(self, vmcs: Vmcs, qualification: int, why: str) -> VmExit:
-        vmcs.fields[VmcsField.EXIT_REASON] = ExitReason.INVALID_GUEST_STATE | ENTRY_FAILURE
-        vmcs.fields[VmcsField.EXIT_QUALIFICATION] = qualification
-        return VmExit(ExitReason.INVALID_GUEST_STATE, qualification, entry_failed=True, detail=why)
-
-    # -- non-root operation -----------------------------------------------------------------------------------
-
     def _run(self, vmcs: Vmcs) -> VmExit:
-        """From VM entry to VM exit."""
+        """From a VM entry that has passed its checks to the VM exit."""
+        fields = vmcs.fields
         guest = self._placed.get(vmcs.region)
         if guest is None:
-            return self._exit(vmcs, VmExit(ExitReason.TRIPLE_FAULT, detail="there is no code at RIP"))
-        fields = vmcs.fields
-        eptp = fields[VmcsField.EPTP]
-        guest.cpu.bind(eptp, self._translations.tagged(eptp), self._guest_tsc(vmcs))
-        if self._interrupts:
-            return self._external_interrupt(vmcs)
-        injected = fields[VmcsField.ENTRY_INTERRUPTION]
-        if injected & _VALID:
-            fields[VmcsField.ENTRY_INTERRUPTION] = injected & ~_VALID
-            self._deliver(vmcs, guest, injected)
-        else:
-            self._continue(vmcs, guest)
-        while True:
-            left = self._execute(vmcs, guest)
-            if left is not None:
-                guest.length = left.instruction_length
-                return self._exit(vmcs, left)
-
-    def _deliver(self, vmcs: Vmcs, guest: GuestContext, information: int) -> None:
-        """An injected event reaches the guest."""
-        vector = Interruption.VECTOR.get(information)
-        kind = Interruption.TYPE.get(information)
-        guest.rip = vmcs.fields[VmcsField.GUEST_RIP]
-        if kind == InterruptionType.EXTERNAL and isinstance(guest.operation, Hlt):
-            guest.complete(vector)
-        elif kind == InterruptionType.HARDWARE_EXCEPTION and isinstance(guest.operation, Access):
-            guest.fault(GuestFault(vector, vmcs.fields[VmcsField.ENTRY_ERROR_CODE]))
-        else:
-            guest.end(f"event {information:#x} arrived where the guest has no handler for it")
-
-    def _continue(self, vmcs: Vmcs, guest: GuestContext) -> None:
-        """Without an event: start, go on after an operation that was completed for it, or repeat the operation."""
-        rip = vmcs.fields[VmcsField.GUEST_RIP]
-        if guest.fresh:
-            guest.rip = rip
-            guest.start()
-        elif guest.operation is not None and rip != guest.rip:
-            after = guest.rip + guest.length
-            operation, guest.rip = guest.operation, rip
-            if rip == after:
-                guest.complete(self._result(operation))
-            else:
-                guest.end(f"there is no code at RIP {rip:#x}")
-
-    def _result(self, operation: object) -> object:
-        """What a guest finds where the VMM has completed its operation."""
-        registers = self.registers
-        if isinstance(operation, Vmcall):
-            return registers.rax
-        if isinstance(operation, Cpuid):
-            return registers.rax, registers.rbx, registers.rcx, registers.rdx
-        return registers.rax.to_bytes(8, "little")[: operation.length] if isinstance(operation, Access) else None
-
-    def _execute(self, vmcs: Vmcs, guest: GuestContext) -> VmExit | None:
-        """The operation at RIP: its VM exit, or None where it went through and the guest has run on."""
-        operation = guest.operation
-        fields = vmcs.fields
-        fields[VmcsField.GUEST_RIP] = guest.rip
-        if isinstance(operation, Hlt):
-            fields[VmcsField.GUEST_RFLAGS] = RFLAGS_ONE | RFLAGS_IF
-            return _HLT_EXIT
-        fields[VmcsField.GUEST_RFLAGS] = RFLAGS_ONE
-        if isinstance(operation, Vmcall):
-            self.registers = Registers(operation.rax, operation.rbx, operation.rcx, operation.rdx)
-            return _VMCALL_EXIT
-        if isinstance(operation, Cpuid):
-            self.registers = Registers(rax=operation.leaf)
-            return VmExit(ExitReason.CPUID, instruction_length=_CPUID_BYTES)
-        if isinstance(operation, Access):
-            outcome = guest.cpu.access(operation)
-            if not isinstance(outcome, bytes):
-                return _ept_exit(outcome)
-            guest.rip += _MOV_BYTES
-            guest.complete(outcome)
-            return None
-        if guest.cpu.refused is not None and not guest.reported:
-            guest.reported = True
-            return _ept_exit(guest.cpu.refused)
-        return VmExit(ExitReason.TRIPLE_FAULT, detail=guest.died_of)
-
-    def _external_interrupt(self, vmcs: Vmcs) -> VmExit:
-        """A physical interrupt arrives before the guest's first instruction; what was to be injected stays to be."""
-        information = 0
-        if vmcs.fields[VmcsField.EXIT_CONTROLS] & ExitControl.ACKNOWLEDGE_INTERRUPT:
-            information = Interruption.pack(VECTOR=self._interrupts.popleft(), VALID=1)
-        pending = vmcs.fields[VmcsField.ENTRY_INTERRUPTION]
-        vmcs.fields[VmcsField.IDT_VECTORING] = pending if pending & Interruption.VALID.mask else 0
-        vmcs.fields[VmcsField.ENTRY_INTERRUPTION] = pending & ~Interruption.VALID.mask
-        return self._exit(vmcs, VmExit(ExitReason.EXTERNAL_INTERRUPT, interruption=information), vectoring=True)
-
-    def _exit(self, vmcs: Vmcs, left: VmExit, *, vectoring: bool = False) -> VmExit:
-        """Record the exit in the VMCS."""
-        fields = vmcs.fields
-        fields[VmcsField.EXIT_REASON] = left.reason
-        fields[VmcsField.EXIT_QUALIFICATION] = left.qualification
-        fields[VmcsField.INSTRUCTION_LENGTH] = left.instruction_length
-        fields[VmcsField.EXIT_INTERRUPTION] = left.interruption
-        if left.gpa is not None:
-            fields[VmcsField.GUEST_PHYSICAL_ADDRESS] = left.gpa
-            fields[VmcsField.GUEST_LINEAR_ADDRESS] = left.gpa
-        if not vectoring:
-            fields[VmcsField.IDT_VECTORING] = 0
+            return record(fields, VmExit(ExitReason.TRIPLE_FAULT, detail="there is no code at RIP"))
+        vpid = self._bind(vmcs, guest)
+        run = Execution(self.state, self._memory, fields, guest)
+        if fields[VmcsField.ENTRY_MSR_LOAD_COUNT] and (wrong := load_msrs(run)):
+            why = f"entry {wrong} of the VM-entry MSR-load area must name a register that can be loaded so"
+            return _entry_failure(vmcs, ExitReason.MSR_LOADING, wrong, why)
+        left = record(fields, run.run())
+        self._leave(run, vpid)
         return left
 
-    # -- machinery --------------------------------------------------------------------------------------------
+    def _bind(self, vmcs: Vmcs, guest: GuestContext) -> int:
+        """Give the guest its tables, its caches and its clock; returns the VPID that its entries are tagged with."""
+        fields, secondary = vmcs.fields, secondary_controls(vmcs)
+        vpid = fields[VmcsField.VPID] if secondary & SecondaryControl.ENABLE_VPID else 0
+        if not vpid and len(self.tlb):
+            self.tlb.flush(0)
+        _load_efer(fields, guest.cpu)
+        offset = fields[VmcsField.TSC_OFFSET] if fields[VmcsField.PRIMARY_CONTROLS] & _TSC_OFFSETTING else 0
+        tsc = self.state.tsc + offset & _U64
+        if secondary & SecondaryControl.ENABLE_EPT:
+            eptp = fields[VmcsField.EPTP]
+            remembered = self._translations.tagged(eptp), self._translations.structures(eptp)
+            guest.cpu.second.bind(eptp, *remembered)
+        else:
+            guest.cpu.second.bind(None, self._translations.none, None)
+        guest.cpu.bind(fields, self.tlb, vpid, tsc)
+        return vpid
 
-    def _guest_tsc(self, vmcs: Vmcs) -> int:
-        if vmcs.fields[VmcsField.PRIMARY_CONTROLS] & _TSC_OFFSETTING:
-            return self.tsc + vmcs.fields[VmcsField.TSC_OFFSET] & _U64
-        return self.tsc
+    def _leave(self, run: Execution, vpid: int) -> None:
+        """What a VM exit saves, and what it has to forget."""
+        fields, controls = run.fields, run.fields[VmcsField.EXIT_CONTROLS]
+        if controls & ExitControl.SAVE_EFER:
+            fields[VmcsField.GUEST_EFER] = run.guest.cpu.paging.efer
+        if fields[VmcsField.EXIT_MSR_STORE_COUNT]:
+            store_msrs(run)
+        if run.timer_from is not None and not controls & ExitControl.SAVE_PREEMPTION_TIMER:
+            fields[VmcsField.PREEMPTION_TIMER] = run.timer_from
+        if not vpid and len(self.tlb):
+            self.tlb.flush(0)
+
+    # -- machinery --------------------------------------------------------------------------------------------
 
     def _region_ok(self, region: int) -> bool:
         return not region % VMCS_BYTES and not region >> self._capability.physical_bits
@@ -397,7 +381,15 @@ class LogicalProcessor:
         return VmFail(error, why)
 
 
-def _ept_exit(outcome: Violation | Misconfiguration) -> VmExit:
-    if isinstance(outcome, Violation):
-        return VmExit(ExitReason.EPT_VIOLATION, outcome.qualification, outcome.gpa, detail=str(outcome))
-    return VmExit(ExitReason.EPT_MISCONFIGURATION, 0, outcome.gpa, detail=str(outcome))
+def _entry_failure(vmcs: Vmcs, reason: ExitReason, qualification: int, why: str) -> VmExit:
+    return record(vmcs.fields, VmExit(reason, qualification, entry_failed=True, detail=why))
+
+
+def _load_efer(fields: dict[int, int], cpu: GuestCpu) -> None:
+    """From its field, or LMA and LME from the entry controls."""
+    controls = fields[VmcsField.ENTRY_CONTROLS]
+    if controls & EntryControl.LOAD_EFER:
+        cpu.paging.efer = fields[VmcsField.GUEST_EFER]
+        return
+    long_mode = EFER_LMA | EFER_LME
+    cpu.paging.efer = cpu.paging.efer & ~EFER_LMA | (long_mode if controls & EntryControl.IA32E_GUEST else 0)

@@ -2,7 +2,7 @@
 
 Not coherent with memory, on purpose: a changed EPT entry may go unseen until INVEPT, as on silicon. An EPT violation
 drops what is remembered of the faulting page, so that adding rights needs no INVEPT.
-(SDM volume 3, "Caching Translation Information".)
+(SDM volume 3, "Caching Translation Information".) What is remembered of linear addresses is `tlb`'s.
 
 A mapping is kept as the difference between host-physical and guest-physical address, by 2 MiB of guest-physical space
 where one page covers all of it and by 4 KiB elsewhere: a VM of large pages is a handful of entries. A write's walk
@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from typing import final
 
-from vafw.address import Gpa
+from vafw.hw.memory.physical import PhysicalMemory
 from vafw.hw.vmx.bits import Eptp
-from vafw.hw.vmx.ept import AccessKind, Translation
+from vafw.hw.vmx.ept import AccessKind, EptCapability
+from vafw.hw.vmx.quick_walk import ADDRESS, StructureCache, leaf_address, leaf_shift
 
 SHIFT_2M = 21
 SHIFT_4K = 12
@@ -36,17 +37,23 @@ class Mappings:
         self.read_4k: dict[int, int] = {}
         self.write_4k: dict[int, int] = {}
 
-    def remember(self, gpa: Gpa, access: AccessKind, found: Translation) -> None:
-        """Keep a walk's result for the directions that this access has proven."""
-        large = found.page_bytes >= SIZE_2M
+    def find(self, gpa: int, access: AccessKind) -> int | None:
+        """``hpa - gpa`` for a read or a write that needs no walk."""
+        write = access is AccessKind.WRITE
+        delta = (self.write_2m if write else self.read_2m).get(gpa >> SHIFT_2M)
+        return (self.write_4k if write else self.read_4k).get(gpa >> SHIFT_4K) if delta is None else delta
+
+    def remember(self, gpa: int, access: AccessKind, leaf: int) -> None:
+        """Keep a packed leaf for the directions that this access has proven."""
+        large = leaf_shift(leaf) >= SHIFT_2M
         number = gpa >> (SHIFT_2M if large else SHIFT_4K)
-        delta = found.hpa - gpa
+        delta = leaf_address(leaf, gpa) - gpa
         if access is AccessKind.WRITE:
             (self.write_2m if large else self.write_4k)[number] = delta
-        if found.rights & AccessKind.READ.value:
+        if leaf & AccessKind.READ.value:
             (self.read_2m if large else self.read_4k)[number] = delta
 
-    def drop(self, gpa: Gpa) -> None:
+    def drop(self, gpa: int) -> None:
         """Forget what covers one address."""
         for table, shift in (
             (self.read_2m, SHIFT_2M),
@@ -69,10 +76,15 @@ class Mappings:
 
 @final
 class TranslationCache:
-    """All mappings of one logical processor."""
+    """All guest-physical mappings and paging-structure entries of one logical processor."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory: PhysicalMemory, capability: EptCapability) -> None:
+        self._memory = memory
+        self._capability = capability
+        self.none = Mappings()
+        """What a guest without EPT has: nothing is ever remembered here."""
         self._tagged: dict[int, Mappings] = {}
+        self._structures: dict[int, StructureCache] = {}
 
     def tagged(self, eptp: int) -> Mappings:
         """The mappings under this EPT pointer's root; the same object until they are forgotten and after."""
@@ -81,11 +93,22 @@ class TranslationCache:
             known = self._tagged[eptp & _ROOT] = Mappings()
         return known
 
+    def structures(self, eptp: int) -> StructureCache:
+        """The paging-structure cache of this EPT pointer."""
+        known = self._structures.get(eptp)
+        if known is None:
+            known = self._structures[eptp] = StructureCache(self._memory, eptp, self._capability)
+        return known
+
     def invalidate(self, eptp: int) -> None:
         """INVEPT type 1, single-context."""
         self.tagged(eptp).clear()
+        for each in [one for one in self._structures if one & ADDRESS == eptp & ADDRESS]:
+            self._structures[each].clear()
 
     def invalidate_all(self) -> None:
         """INVEPT type 2, all-context."""
-        for each in self._tagged.values():
-            each.clear()
+        for mappings in self._tagged.values():
+            mappings.clear()
+        for structures in self._structures.values():
+            structures.clear()

@@ -34,6 +34,8 @@ _MOVING: Final = frozenset(
         VmcsField.GUEST_RIP,
         VmcsField.GUEST_RFLAGS,
         VmcsField.GUEST_ACTIVITY,
+        VmcsField.GUEST_INTERRUPTIBILITY,
+        VmcsField.GUEST_RSP,
         VmcsField.ENTRY_INTERRUPTION,
         VmcsField.ENTRY_ERROR_CODE,
         VmcsField.ENTRY_INSTRUCTION_LENGTH,

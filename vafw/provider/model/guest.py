@@ -27,7 +27,8 @@ from typing import Final, TypeAlias, final
 from zlib import crc32
 
 from vafw.hw.pci.display import BYTES_PER_PIXEL, DisplayRegister
-from vafw.hw.vmx.guest import GuestCpu, GuestProgram, Hlt, PrivilegedOperation, Running, Vmcall
+from vafw.hw.vmx.guest import GuestCpu, GuestProgram, Running
+from vafw.hw.vmx.operation import Hlt, Operation, Vmcall
 from vafw.provider.model.network_port import PORT_BYTES, PORTS_GPA, NetworkPort
 from vafw.provider.model.offers import (
     ActsByItself,
@@ -53,7 +54,7 @@ FAILED: Final = "(failed)"
 """The rule that ends a frame on which the program raised."""
 DEFAULT_TIMER_PERIOD_S: Final = 0.1
 
-Steps: TypeAlias = Generator[PrivilegedOperation, object, None]
+Steps: TypeAlias = Generator[Operation, object, None]
 
 
 def guest_kernel(create: CreateProgram) -> GuestProgram:

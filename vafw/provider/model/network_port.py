@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Final, final
 
 from vafw.hw.pci.network_card import Cause, Control, Mask, NetworkRegister
-from vafw.hw.vmx.guest import GuestCpu, Vmcall
+from vafw.hw.vmx.guest import GuestCpu
+from vafw.hw.vmx.operation import Vmcall
 from vafw.provider.model.ring_driver import BUFFER_BYTES, BUFFERS_BYTES, RING_BYTES, ReceiveRing, TransmitRing
 from vafw.vmm.boot import FunctionInformation
 from vafw.vmm.hypercall import Hypercall
