@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
-from tests.conftest import Vafw
+import pytest
+
+from tests.conftest import ROOT, Vafw
 from vafw.attack import SCENARIOS, Mechanism
 from vafw.errors import ExitCode
 
@@ -87,3 +90,15 @@ def test_the_matrix_says_what_an_attack_succeeds_without_and_what_the_next_layer
     _, first, second = vafw("attack", "matrix", "old-sinit", "subvirt", lab).out.splitlines()
     assert " ".join(first.split()) == "old-sinit lcp txt + lcp + gate txt (gate), lcp (gate), gate (lcp)"
     assert second.split() == ["subvirt", "gate", "gate"]
+
+
+def test_the_commands_of_the_documentation_do_what_it_says(
+    vafw: Vafw, lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs" / "attack.md").read_text(encoding="utf-8")
+    commands = [line.split()[1:] for line in page.splitlines() if re.match("vafw attack ", line)]
+    monkeypatch.chdir(lab.parent.parent)
+    (lab.parent.parent / "policies").symlink_to(lab.parent.parent)
+    done = [vafw(*command) for command in commands]
+    assert [each.code for each in done] == [ExitCode.DONE] * 5, [each.err for each in done]
+    assert done[3].out.splitlines()[-1] == "0 of 1 attacks stopped without invalidation"

@@ -15,6 +15,7 @@ from vafw.hw.pci.function import PciFunction
 from vafw.hw.vtd import DmaFault
 from vafw.vmm.vm import Vm
 
+_STORM: Final = 1000
 PAYLOAD: Final = b"written by a device that had no business here".ljust(len(CANARY), b".")
 
 
@@ -64,6 +65,28 @@ def _phantom_function(target: Target) -> Attempt:
     yield f"a card sends as {phantom}, a function that no table knows, and reads memory of the user OS"
     answer = running.pc.root_complex.dma_read(phantom, Iova(page), len(CANARY), sender=EVIL)
     return _judged(running, answer, page)
+
+
+def _fault_storm(target: Target) -> Attempt:
+    """The fault registers are few: one that overflows must still let nothing through."""
+    running = target.running
+    page = running.page_of(running.user_os)
+    yield f"the network card floods the unit with {_STORM} requests that are blocked, under several ids"
+    running.faults()
+    for number in range(_STORM):
+        function = Bdf(EVIL.bus, EVIL.device, number % 8)
+        running.pc.root_complex.dma_read(function, Iova(number << 12), 4, sender=EVIL)
+    yield f"and writes to {page:#x}, memory of the user OS, while no fault can be recorded"
+    fault = running.nic.dma_write(page, PAYLOAD)
+    if running.memory.read(page, len(PAYLOAD)) == PAYLOAD:
+        running.memory.write(page, CANARY)
+        return Verdict(f"{running.nic.bdf} wrote {len(PAYLOAD)} bytes at host address {page:#x}")
+    kept = len(running.faults())
+    if fault is None:
+        return _led_elsewhere(running, running.first_appliance, page)
+    return Verdict(
+        f"{fault}; {kept} of {_STORM} requests before it were recorded", record.of_completion(fault).stopped_by
+    )
 
 
 def _written(running: Running, card: PciFunction, owner: Vm, page: Hpa) -> Verdict:
@@ -138,6 +161,13 @@ SCENARIOS: Final = (
         "S4, E8",
         (layer(Mechanism.VT_D),),
         _card_in_quarantine,
+    ),
+    Scenario(
+        "fault-storm",
+        "A network card hides its write behind a flood of requests that are blocked.",
+        "S7, E15",
+        (layer(Mechanism.VT_D),),
+        _fault_storm,
     ),
     Scenario(
         "phantom-function",

@@ -16,7 +16,7 @@ from typing import Final, final
 
 from vafw.address import PAGE_SIZE, Hpa, Iova
 from vafw.attack import record
-from vafw.attack.computer import EVIL
+from vafw.attack.computer import EVIL, NEIGHBOUR
 from vafw.attack.entries import context_entry, leaf_entry
 from vafw.attack.mechanism import Mechanism
 from vafw.attack.running import CANARY, Running
@@ -106,13 +106,54 @@ def _translated(target: Target) -> Attempt:
             _grant_ats(running)
         lending.card.dma_write(page, b"in use")
         yield f"a card with memory of its own says that its request is translated already, and reads {secret:#x}"
-        running.faults()
-        answer = running.pc.root_complex.dma_read(EVIL, Iova(secret), len(CANARY), translated=True)
-        recorded = running.faults()
+        verdict = _read(running, secret, translated=True)
+        if not verdict.succeeded:
+            yield "and then that it is not"
+            plain = _read(running, secret, translated=False)
+            verdict = plain if plain.succeeded else verdict
     running.give_back(secret)
+    return verdict
+
+
+def _read(running: Running, secret: Hpa, *, translated: bool) -> Verdict:
+    running.faults()
+    answer = running.pc.root_complex.dma_read(EVIL, Iova(secret), len(CANARY), translated=translated)
     if answer == CANARY:
         return Verdict(f"{EVIL} read {len(CANARY)} bytes of the VMM at host address {secret:#x}")
+    recorded = running.faults()
     return record.of_fault(recorded[0]) if recorded else Verdict(str(answer), Mechanism.ATS_BLOCK)
+
+
+def _reused_domain_id(target: Target) -> Attempt:
+    """What the unit remembers of an address space, it remembers by the domain's id (XSA-399)."""
+    running = target.running
+    remapping = running.vmm.remapping
+    with _lending(running) as lending:
+        page = lending.lend()
+        lending.card.dma_write(page, b"in use")
+        running.memory.write(page, CANARY)
+        yield f"one card's domain has used page {page:#x}; another card gets a new and empty domain"
+        reader = running.computer.neighbour
+        domain = remapping.create_domain()
+        remapping.attach(NEIGHBOUR, domain)
+        if target.lacks(Mechanism.INVALIDATION):
+            _rename_domain(running, lending.domain)
+        running.faults()
+        answer = reader.dma_read(page, len(CANARY))
+        recorded = running.faults()
+        remapping.detach(NEIGHBOUR)
+        remapping.destroy_domain(domain)
+    if answer == CANARY:
+        return Verdict(f"{NEIGHBOUR} read page {page:#x}, which stands in no table of its domain")
+    return Verdict(str(recorded[0] if recorded else answer), Mechanism.INVALIDATION)
+
+
+def _rename_domain(running: Running, domain: int) -> None:
+    """Give the other card's domain the id of the first one, of which nothing was forgotten."""
+    at = context_entry(running.memory, NEIGHBOUR)
+    entry = int.from_bytes(running.memory.read(at, 16), "little")
+    renamed = entry & ~ContextEntry.DID.mask | ContextEntry.pack(DID=domain)
+    running.memory.write(at, renamed.to_bytes(16, "little"))
 
 
 def _grant_ats(running: Running) -> None:
@@ -192,8 +233,15 @@ SCENARIOS: Final = (
         "translated-request",
         "A card that nobody granted address translation says that its requests are translated.",
         "S6, E2",
-        (layer(Mechanism.ATS_BLOCK),),
+        (layer(Mechanism.ATS_BLOCK, Mechanism.VT_D),),
         _translated,
+    ),
+    Scenario(
+        "reused-domain-id",
+        "A card uses what the unit remembers of another card's domain, whose id its own was given.",
+        "S6, E14",
+        (layer(Mechanism.VT_D, Mechanism.INVALIDATION),),
+        _reused_domain_id,
     ),
     Scenario(
         "left-over-registers",

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from tests.hw.txt.conftest import Tool
 from vafw.hw.txt import Policy, PolicyData, PolicyFormatError, PolicyType, lcp
-from vafw.hw.txt.lcp import ListKey, MleElement, PolicyList
+from vafw.hw.txt.lcp import ListKey, PolicyList
+from vafw.hw.txt.lcp_elements import MleElement, PconfElement, PcrInfo
 
 ONE = hashlib.sha256(b"one VMM").digest()
 TWO = hashlib.sha256(b"another VMM").digest()
@@ -114,10 +115,10 @@ def test_a_malformed_policy_is_refused(policy: bytes, message: str) -> None:
         (38, 0x18, "a policy list must be unsigned (0x0010) or signed by RSASSA (0x0014), not 0x0018"),
         (38, 0x14, "a policy list's signature must end within the data, not at 0x282"),
         (40, 0xFF, "a policy list's elements must end within the data, not at 0x12b"),
-        (44, 0, "an MLE element with 2 hashes must not have 0 bytes"),
-        (48, 0x11, "a policy element's type must be MLE (0x10), not 0x11"),
+        (44, 0, "a policy element must end within its list, not have 0 bytes at 0x2c"),
+        (48, 0x12, "a policy element's type must be MLE (0x10) or PCONF (0x11), not 0x12"),
         (58, 4, "an MLE element's hashes must be SHA-256 (0x000b), not 0x0004"),
-        (60, 3, "an MLE element with 3 hashes must not have 82 bytes"),
+        (60, 3, "an MLE element with 3 hashes must not have 70 bytes"),
     ],
 )
 def test_malformed_policy_data_is_refused(at: int, value: int, message: str) -> None:
@@ -214,3 +215,62 @@ def test_policy_and_data_made_by_the_tboot_tools_are_byte_for_byte_ours(tool: To
     tool("lcp2_crtpol", "--create", *options, "--pol", "p", "--data", "d", "l")
     assert (tmp_path / "d").read_bytes() == DATA.encode()
     assert Policy.decode((tmp_path / "p").read_bytes()).policy_hash == POLICY.policy_hash
+
+
+STATIC = {pcr: hashlib.sha256(bytes([pcr])).digest() for pcr in range(8)}
+
+
+def bound(*configurations: PcrInfo) -> tuple[bytes, bytes]:
+    """Policy and policy data that accept ONE on these platform configurations."""
+    data = PolicyData((PolicyList((MleElement((ONE,)), PconfElement(configurations))),))
+    return Policy(PolicyType.LIST, data.policy_hash).encode(), data.encode()
+
+
+@given(st.lists(st.sets(st.integers(0, 7), min_size=1), min_size=1, max_size=4), st.integers(0, 7))
+def test_a_configuration_is_met_where_one_of_them_holds(selections: list[set[int]], changed: int) -> None:
+    policy, data = bound(*(PcrInfo.of({pcr: STATIC[pcr] for pcr in each}) for each in selections))
+    assert PolicyData.decode(data).encode() == data
+    assert lcp.evaluate(policy, data, ONE, 1, STATIC).allowed
+    after = lcp.evaluate(policy, data, ONE, 1, {**STATIC, changed: bytes(32)})
+    assert after.allowed == any(changed not in each for each in selections)
+
+
+def test_another_configuration_is_refused_as_the_policys_fault() -> None:
+    wanted = PcrInfo.of({0: STATIC[0], 7: STATIC[7]})
+    assert lcp.evaluate(*bound(wanted), ONE, 1, {**STATIC, 7: bytes(32)}) == lcp.Evaluation(
+        False,
+        "lcp",
+        "PCR 0 to 7 are in no platform configuration that the launch control policy lists",
+        wanted.pcr_digest.hex(),
+    )
+
+
+def test_a_configuration_of_registers_nobody_read_is_refused() -> None:
+    assert not lcp.evaluate(*bound(PcrInfo.of({0: STATIC[0]})), ONE, 1).allowed
+
+
+@given(st.binary(max_size=80))
+def test_any_bytes_in_place_of_a_configuration_are_a_policy_format_error_refused(body: bytes) -> None:
+    element = (12 + len(body)).to_bytes(4, "little") + b"\x11\0\0\0" + bytes(4) + body
+    whole = b"\x01\x02\x10\0" + len(element).to_bytes(4, "little") + element
+    file = b"Intel(R) TXT LCP_POLICY_DATA\0\0\0\0" + bytes(3) + b"\1" + whole
+    with pytest.raises(PolicyFormatError):
+        PolicyData.decode(file)
+
+
+def test_an_element_of_another_type_is_refused() -> None:
+    element = (12).to_bytes(4, "little") + b"\x12\0\0\0" + bytes(4)
+    whole = b"\x01\x02\x10\0" + len(element).to_bytes(4, "little") + element
+    with pytest.raises(PolicyFormatError) as refused:
+        PolicyData.decode(b"Intel(R) TXT LCP_POLICY_DATA\0\0\0\0" + bytes(3) + b"\1" + whole)
+    assert str(refused.value) == "a policy element's type must be MLE (0x10) or PCONF (0x11), not 0x12"
+
+
+@pytest.mark.parametrize("pcrs", [(0,), (0, 1), (0, 1, 2, 3)])
+def test_a_platform_configuration_made_by_the_tboot_tools_is_byte_for_byte_ours(
+    tool: Tool, tmp_path: Path, pcrs: tuple[int, ...]
+) -> None:
+    values = [argument for pcr in pcrs for argument in (f"--pcr{pcr}", STATIC[pcr].hex())]
+    tool("lcp2_crtpolelt", "--create", "--type", "pconf2", "--alg", "sha256", *values, "--out", "e")
+    ours = PconfElement((PcrInfo.of({pcr: STATIC[pcr] for pcr in pcrs}),))
+    assert (tmp_path / "e").read_bytes() == ours.encode()

@@ -2,7 +2,8 @@
 
 from vafw.hw.txt.acm import Acm, AcmFormatError, SigningKey, build_sinit, coverage_digest
 from vafw.hw.txt.chipset import Chipset, ProtectedRange
-from vafw.hw.txt.lcp import Policy, PolicyData, PolicyFormatError, PolicyType
+from vafw.hw.txt.lcp import Policy, PolicyData, PolicyType
+from vafw.hw.txt.lcp_elements import PolicyFormatError
 from vafw.hw.txt.mle import MleFormatError, MleHeader, mle_hash
 from vafw.hw.txt.outcome import LaunchOutcome, LaunchRefused, LaunchStep, TxtError
 from vafw.hw.txt.platform import Activity, SmxProcessor, TxtPlatform

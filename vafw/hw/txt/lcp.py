@@ -3,7 +3,7 @@
 TXT SDG, "Launch Control Policy". The 70-byte policy sits in the TPM (NV index 0x01C10106), where only the
 owner writes. It either allows anything (ANY) or holds the hash of a policy data file (LIST); the file lies
 in ordinary memory, and is believed because it hashes to that value. In the file, lists (version 2.1) hold
-elements; an MLE element holds the accepted MLE hashes. Other elements are refused, never skipped.
+elements (`lcp_elements`): accepted MLE hashes, and the platform configurations on which anything is accepted at all.
 
 A list may be signed (RSASSA, RSA-2048 with SHA-256). The policy then holds the hash of the *key*, so that its
 owner can publish new lists under the same policy; against old ones stands a revocation counter in each
@@ -19,7 +19,15 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from vafw.errors import VafwError
+from vafw.hw.txt.lcp_elements import (
+    HASH_SIZE,
+    Element,
+    MleElement,
+    PconfElement,
+    PolicyFormatError,
+    StaticPcrs,
+    decode_element,
+)
 from vafw.tcg.algorithms import SHA256
 
 POLICY_SIZE: Final = 70
@@ -37,16 +45,8 @@ _SIGNATURE = struct.Struct("<HH")
 _KEY_SIZE = 256
 _LIST_KEY_EXPONENT = 65537
 _DIGEST_INFO = bytes.fromhex("3031300d060960864801650304020105000420")
-_ELEMENT = struct.Struct("<III")
-_MLE_ELEMENT = 0x10
-_MLE = struct.Struct("<BBHH")
-_HASH_SIZE = 32
 _SHA256_MASK = 0x8
 _RSA_2048_SHA256_MASK = 0x8
-
-
-class PolicyFormatError(VafwError):
-    """A policy, or policy data, that cannot be read; the message says what must hold."""
 
 
 class PolicyType(IntEnum):
@@ -61,7 +61,7 @@ class Policy:
     """The policy in the TPM."""
 
     type: PolicyType
-    policy_hash: bytes = bytes(_HASH_SIZE)
+    policy_hash: bytes = bytes(HASH_SIZE)
     """SHA-256 over the hashes of the lists; zeros for ANY."""
     sinit_minimum: int = 0
     """The least ACM version that may evaluate it."""
@@ -97,22 +97,6 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class MleElement:
-    """Accepted MLE hashes."""
-
-    hashes: tuple[bytes, ...]
-    """SHA-256."""
-    sinit_minimum: int = 0
-    control: int = 1
-    """Bit 0: it stands in place of the platform supplier's elements of this type."""
-
-    def encode(self) -> bytes:
-        """The element with its head."""
-        body = _MLE.pack(self.sinit_minimum, 0, SHA256, len(self.hashes)) + b"".join(self.hashes)
-        return _ELEMENT.pack(_ELEMENT.size + len(body), _MLE_ELEMENT, self.control) + body
-
-
-@dataclass(frozen=True, slots=True)
 class ListKey:
     """Whose key signs a list, and the list's revocation counter."""
 
@@ -125,7 +109,7 @@ class ListKey:
 class PolicyList:
     """A list of elements, signed where it has a key."""
 
-    elements: tuple[MleElement, ...]
+    elements: tuple[Element, ...]
     key: ListKey | None = None
     signature: bytes = b""
     """256 bytes, little-endian."""
@@ -211,14 +195,14 @@ def _decode_list(data: bytes, at: int) -> tuple[PolicyList, int]:
         raise PolicyFormatError(f"a policy list's elements must end within the data, not at {end:#x}")
     elements = []
     while at < end:
-        element, at = _decode_element(data, at, end)
+        element, at = decode_element(data, at, end)
         elements.append(element)
     if signature == _UNSIGNED:
         return PolicyList(tuple(elements)), at
     return _decode_signature(data, at, tuple(elements))
 
 
-def _decode_signature(data: bytes, at: int, elements: tuple[MleElement, ...]) -> tuple[PolicyList, int]:
+def _decode_signature(data: bytes, at: int, elements: tuple[Element, ...]) -> tuple[PolicyList, int]:
     key_at = at + _SIGNATURE.size
     end = key_at + 2 * _KEY_SIZE
     if end > len(data):
@@ -228,22 +212,6 @@ def _decode_signature(data: bytes, at: int, elements: tuple[MleElement, ...]) ->
         raise PolicyFormatError(f"a policy list's key must have {_KEY_SIZE} bytes, not {key_size}")
     key = ListKey(data[key_at : key_at + _KEY_SIZE], counter)
     return PolicyList(elements, key, data[key_at + _KEY_SIZE : end]), end
-
-
-def _decode_element(data: bytes, at: int, end: int) -> tuple[MleElement, int]:
-    if at + _ELEMENT.size + _MLE.size > end:
-        raise PolicyFormatError(f"a policy element must end within its list, not run past {end:#x}")
-    size, kind, control = _ELEMENT.unpack_from(data, at)
-    minimum, reserved, algorithm, count = _MLE.unpack_from(data, at + _ELEMENT.size)
-    first = at + _ELEMENT.size + _MLE.size
-    if kind != _MLE_ELEMENT:
-        raise PolicyFormatError(f"a policy element's type must be MLE (0x10), not {kind:#x}")
-    if algorithm != SHA256 or reserved:
-        raise PolicyFormatError(f"an MLE element's hashes must be SHA-256 (0x000b), not {algorithm:#06x}")
-    if at + size != first + count * _HASH_SIZE or at + size > end:
-        raise PolicyFormatError(f"an MLE element with {count} hashes must not have {size} bytes")
-    hashes = tuple(data[each : each + _HASH_SIZE] for each in range(first, at + size, _HASH_SIZE))
-    return MleElement(hashes, minimum, control), at + size
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,8 +226,13 @@ class Evaluation:
     found: str = ""
 
 
-def evaluate(policy: bytes, data: bytes, mle_hash: bytes, acm_version: int) -> Evaluation:
-    """Hold an MLE hash against the policy in the TPM and the policy data in memory; never raises."""
+def evaluate(
+    policy: bytes, data: bytes, mle_hash: bytes, acm_version: int, static_pcrs: StaticPcrs | None = None
+) -> Evaluation:
+    """Hold an MLE hash against the policy in the TPM and the policy data in memory; never raises.
+
+    `static_pcrs` are PCR 0 to 7; without them no platform configuration that a policy asks for is met.
+    """
     try:
         held = Policy.decode(policy)
         if held.sinit_minimum > acm_version:
@@ -282,7 +255,11 @@ def evaluate(policy: bytes, data: bytes, mle_hash: bytes, acm_version: int) -> E
             held.policy_hash.hex(),
             found.policy_hash.hex(),
         )
-    return _signatures(found, held) or _match(found, held, mle_hash, acm_version)
+    return (
+        _signatures(found, held)
+        or _configuration(found, static_pcrs or {})
+        or _match(found, held, mle_hash, acm_version)
+    )
 
 
 def _signatures(data: PolicyData, policy: Policy) -> Evaluation | None:
@@ -298,9 +275,26 @@ def _signatures(data: PolicyData, policy: Policy) -> Evaluation | None:
     return None
 
 
+def _configuration(data: PolicyData, static_pcrs: StaticPcrs) -> Evaluation | None:
+    """What is wrong with the platform's configuration, or None; nothing is where the policy asks for none."""
+    accepted = [
+        info
+        for each in data.lists
+        for element in each.elements
+        if isinstance(element, PconfElement)
+        for info in element.infos
+    ]
+    if not accepted or any(each.holds(static_pcrs) for each in accepted):
+        return None
+    reason = "PCR 0 to 7 are in no platform configuration that the launch control policy lists"
+    return Evaluation(False, "lcp", reason, ", ".join(each.pcr_digest.hex() for each in accepted))
+
+
 def _match(data: PolicyData, policy: Policy, mle_hash: bytes, acm_version: int) -> Evaluation:
     usable: list[bytes] = []
     for element in (element for each in data.lists for element in each.elements):
+        if not isinstance(element, MleElement):
+            continue
         if policy.hash_mask & _SHA256_MASK and element.sinit_minimum <= acm_version:
             usable += element.hashes
     if mle_hash in usable:

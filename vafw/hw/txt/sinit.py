@@ -181,7 +181,8 @@ def _evaluate_policy(
             raise _refused("lcp", AcmClass.POLICY, 2, f"policy data must have at most 64 KiB, not {os.lcp_size} bytes")
         _require_protected(platform, "lcp", "policy data", os.lcp_base, os.lcp_size)
         data = platform.memory.read(Hpa(os.lcp_base), os.lcp_size)
-    found = lcp.evaluate(held, data, mle_hash, module.acm_version)
+    static_pcrs = {pcr: platform.tpm.read(pcr, SHA256) for pcr in range(8)}
+    found = lcp.evaluate(held, data, mle_hash, module.acm_version, static_pcrs)
     if not found.allowed:
         number = 4 if found.component == "vmm" else 3
         raise _refused(

@@ -34,7 +34,9 @@ VMM_PARTS: Final = (
 """Parts of the package that the VMM's image holds: the VMM with what it stands on, the kernel that it gives every VM,
 and the library that appliances decide with. An image carries the program that calls these and not what it calls, so
 that without them a changed packet filter would run unseen."""
-SINIT_PARTS: Final = ("hw/txt/sinit.py", "hw/txt/lcp.py", "hw/txt/mle.py", "hw/txt/heap.py")
+SINIT_PARTS: Final = (
+    "hw/txt/sinit.py", "hw/txt/lcp.py", "hw/txt/lcp_elements.py", "hw/txt/mle.py", "hw/txt/heap.py",
+)  # fmt: skip
 """Parts of the package that are the SINIT module's code."""
 
 

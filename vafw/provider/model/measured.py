@@ -21,7 +21,7 @@ from vafw.attest.attester import evidence_of
 from vafw.attest.evidence import Evidence, LaunchError, RootOfTrust
 from vafw.hw.memory import PhysicalMemory
 from vafw.hw.tpm.tpm import Tpm
-from vafw.hw.txt import bios_acm, sexit
+from vafw.hw.txt import bios_acm, sexit, srtm
 from vafw.hw.txt.bits import PRIVATE_SPACE, Reg
 from vafw.hw.txt.chipset import Chipset
 from vafw.hw.txt.locality import TpmPort
@@ -71,6 +71,8 @@ class MeasuredMachine:
         self._port = TpmPort(self._tpm, chipset)
         self._owner = owner or measure.owner_policy([value.digest for value in plan.reference.vmm])
         self._outcome: LaunchOutcome | None = None
+        self.firmware_log = b""
+        """The static measurement's event log: PCR 0 to 7, from power-on to the boot loader."""
         self._staged_bytes = 0
         self._provisioned = False
 
@@ -94,6 +96,7 @@ class MeasuredMachine:
         """Power on and run the BIOS ACM."""
         self._tpm.power_cycle()
         self._tpm.startup()
+        self.firmware_log = srtm.measure(self._tpm)
         if not self._provisioned:
             measure.provision(self._tpm, self._owner.policy, locked=self._owner.locked)
             self._provisioned = True
@@ -104,6 +107,7 @@ class MeasuredMachine:
         """The reset button, pressed by whoever wants what memory holds; then the BIOS ACM, where there is one."""
         self._tpm.power_cycle()
         self._tpm.startup()
+        self.firmware_log = srtm.measure(self._tpm)
         self._platform.chipset.reset()
         self._outcome = None
         return bios_acm.run(self._platform) if bios_acm_runs else ()
