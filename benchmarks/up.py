@@ -29,6 +29,7 @@ from vafw.clock import SystemClock
 from vafw.hw.memory import PhysicalMemory
 from vafw.hw.pc import REMAPPING_UNIT, REMAPPING_UNIT_SIZE
 from vafw.hw.vtd import RemappingUnit
+from vafw.hw.vtd.table_walk import READ
 from vafw.provider.model import image
 from vafw.provider.model.provider import ModelProvider
 from vafw.provider.model.traffic import Traffic
@@ -122,7 +123,7 @@ def translations(rounds: int) -> tuple[float, float, float]:
 
     def walk() -> None:
         for page in range(PAGES):
-            unit.translate(DEVICE, Iova(page << 12), write=False)
+            unit.host_address(DEVICE.requester_id, page << 12, READ)
 
     flat = memoryview(bytearray(5 * 4096)).cast("Q")
     for level in range(3):

@@ -17,4 +17,6 @@ def test_the_benchmark_of_up_prints_every_figure_with_its_limit() -> None:
 def test_the_benchmark_of_the_model_prints_every_figure_with_its_ratio() -> None:
     command = [sys.executable, str(ROOT / "benchmarks" / "model.py"), "--rounds", "1"]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    assert [line.split("  ")[0] for line in lines][:5] == ["job", "unrolled", "EPT walk", "EPT miss", "EPT hit"]
+    names = [line.split("  ")[0] for line in lines]
+    assert names[:6] == ["job", "unrolled", "EPT walk", "EPT miss", "EPT hit", "EPT batch"]
+    assert names[6:] == ["unrolled", "DMA walk", "DMA miss", "IOTLB hit", "DMA batch"]
