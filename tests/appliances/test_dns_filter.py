@@ -217,7 +217,7 @@ def test_the_probe_blocks_a_name(filter_: PacketAppliance) -> None:
 
 def test_an_unknown_setting_is_refused() -> None:
     with pytest.raises(
-        ValueError, match=r"^the DNS filter's config must have no keys but allow, block, resolvers, not 'blok'$"
+        ValueError, match=r"^the DNS filter's config must have no keys but allow, block, follow, resolvers, not 'blok'$"
     ):
         create({"blok": []})
 

@@ -33,6 +33,7 @@ from vafw.plan.roster import VmUse, by_name, roster, router_of, user_os
 from vafw.plan.rules import compile_rules
 from vafw.plan.wiring import wires
 from vafw.trace import Value
+from vafw.traffic.conditions import patterns_of
 
 _NEEDED_FOR: Final = {
     Capability.DMA_REMAPPING: "keep assigned devices to the memory of their VM (DMA remapping)",
@@ -200,6 +201,9 @@ def _appliance_config(documents: DocumentSet, use: VmUse, manifest: Appliance) -
         config["router"] = _router_config(documents, use.router)
     if use.enforces("dns"):
         config["resolvers"] = [str(each.ip) for each in use.addresses]
+        followed = dict.fromkeys(patterns_of(compile_rules(documents)))
+        if followed:
+            config["follow"] = list(followed)
     for name, option in manifest.config.items():
         if name in use.config:
             config[name] = _setting(documents, use, name, option)

@@ -24,8 +24,10 @@ from vafw.traffic.blocklist import BlockList, host_name
 from vafw.traffic.build import ipv4, ipv6, tcp, tcp_answer, udp_answer
 from vafw.traffic.dns import PORT, MalformedMessage, Question, framed, name_error, read_question
 from vafw.traffic.dns_stream import Streams
-from vafw.traffic.frame import ACK, FIN, PSH, RST, SYN, Frame, Malformed, parse
+from vafw.traffic.frame import ACK, FIN, PSH, RST, SYN, Frame, Malformed, parse, transport_checksum_holds
+from vafw.traffic.name_notice import is_notice, notices
 from vafw.traffic.rule import TCP, UDP
+from vafw_appliances.dns_filter.follower import Follower
 
 RECENT: Final = 50
 """Names in a report at most, of each kind, the latest."""
@@ -35,27 +37,31 @@ ALLOWED: Final = "(allowed)"
 BLOCKED: Final = "blocked"
 MALFORMED: Final = "(malformed)"
 FRAGMENT: Final = "(fragment)"
+NOTICE: Final = "(notice)"
 STREAM: Final = "(stream)"
 
 _IPV4: Final = b"\x08\x00\x45"
 _IPV6: Final = b"\x86\xdd"
 _PORT_BYTES: Final = PORT.to_bytes(2, "big")
 _TCP_BYTE: Final = TCP.to_bytes(1, "big")
-_SETTINGS: Final = ("block", "allow", "resolvers")
+_UDP_BYTE: Final = UDP.to_bytes(1, "big")
+_SETTINGS: Final = ("block", "allow", "resolvers", "follow")
 
 
 def create(config: Mapping[str, Value]) -> PacketAppliance:
     """The filter with the names of `config["block"]` and `config["allow"]`; ValueError says what is wrong with them.
 
-    ``resolvers``, the addresses it guards, is only reported: queries to any server are looked at.
+    ``resolvers``, the addresses it guards, is only reported: queries to any server are looked at. ``follow`` are the
+    names that rules speak of: their addresses are told to the firewall (`vafw.traffic.name_notice`).
     """
     return DnsFilter(*_settings(config))
 
 
-def _settings(config: Mapping[str, Value]) -> tuple[BlockList, tuple[str, ...]]:
+def _settings(config: Mapping[str, Value]) -> tuple[BlockList, tuple[str, ...], Follower]:
     settings = reader.mapping(dict(config), "the DNS filter's config", _SETTINGS)
     texts = {key: reader.texts(settings.get(key, []), key) for key in _SETTINGS}
-    return BlockList(_names(texts["block"], "block"), _names(texts["allow"], "allow")), texts["resolvers"]
+    names = BlockList(_names(texts["block"], "block"), _names(texts["allow"], "allow"))
+    return names, texts["resolvers"], Follower(texts["follow"])
 
 
 def _names(texts: tuple[str, ...], where: str) -> frozenset[str]:
@@ -68,9 +74,10 @@ def _names(texts: tuple[str, ...], where: str) -> frozenset[str]:
 class DnsFilter:
     """An inline appliance with two ports."""
 
-    def __init__(self, names: BlockList, resolvers: tuple[str, ...] = ()) -> None:
+    def __init__(self, names: BlockList, resolvers: tuple[str, ...] = (), follower: Follower | None = None) -> None:
         self._names = names
         self._resolvers = resolvers
+        self._follower = follower or Follower()
         self._streams = Streams()
         self._frames = 0
         self._counts = dict.fromkeys(("allowed", "blocked", "malformed"), 0)
@@ -80,16 +87,19 @@ class DnsFilter:
     def reconfigured(self, config: Mapping[str, Value]) -> DnsFilter:
         """The filter that follows this one with other names: streams stay open, counts go on."""
         follower = copy(self)  # of two that share streams and counts only one is handed frames
-        follower._names, follower._resolvers = _settings(config)
+        follower._names, follower._resolvers, follower._follower = _settings(config)
         return follower
 
     def handle(self, port: str, frame: bytes, now_s: float) -> Verdict:
         """Decide on one frame."""
         self._frames += 1
+        if is_notice(frame):
+            return Verdict(Outcome.DROPPED, NOTICE)  # only this filter sends any
         if port == OUTSIDE:
             if may_be_answer(frame):
                 self._note_answer(frame)
-            return Verdict(Outcome.PASSED, PASSED, ((INSIDE, frame),))
+            told = tuple((OUTSIDE, each) for each in self._followed(frame, now_s))
+            return Verdict(Outcome.PASSED, PASSED, (*told, (INSIDE, frame)))
         if not may_be_query(frame):
             return Verdict(Outcome.PASSED, PASSED, ((OUTSIDE, frame),))
         packet = parse(frame)
@@ -99,7 +109,9 @@ class DnsFilter:
             return Verdict(Outcome.PASSED, PASSED, ((OUTSIDE, frame),))
         if packet.is_fragment:
             return Verdict(Outcome.DROPPED, FRAGMENT, (), "dropped a query in fragments")
-        return self._judge_udp(frame, packet) if packet.protocol == UDP else self._judge_tcp(frame, packet, now_s)
+        return (
+            self._judge_udp(frame, packet, now_s) if packet.protocol == UDP else self._judge_tcp(frame, packet, now_s)
+        )
 
     def probe(self) -> tuple[bool, str]:
         """Block a name in a query made for the purpose, if any name is to be blocked."""
@@ -128,11 +140,23 @@ class DnsFilter:
             "blocked": dict(most[:RECENT]),
         }
 
-    def _judge_udp(self, frame: bytes, packet: Frame) -> Verdict:
+    def _followed(self, frame: bytes, now_s: float) -> tuple[bytes, ...]:
+        """What the firewall is told about the name that this answer is about."""
+        if not self._follower.patterns or not may_be_udp_answer(frame):
+            return ()
+        packet = parse(frame)
+        if not isinstance(packet, Frame) or packet.is_fragment or packet.vlans or not packet.payload:
+            return ()
+        if packet.protocol != UDP or packet.source_port != PORT or not transport_checksum_holds(frame, packet):
+            return ()
+        return notices(self._follower.answers(packet, frame[packet.payload : packet.end], now_s))
+
+    def _judge_udp(self, frame: bytes, packet: Frame, now_s: float) -> Verdict:
         asked = read_question(frame[packet.payload : packet.end])
         if isinstance(asked, MalformedMessage):
             return self._drop_malformed(asked.reason)
         if not self._blocks(asked):
+            self._follower.asks(packet, asked, now_s)
             return Verdict(Outcome.PASSED, ALLOWED, ((OUTSIDE, frame),))
         answer = udp_answer(frame, packet, name_error(asked))
         return Verdict(Outcome.ANSWERED, BLOCKED, ((INSIDE, answer),), _line(asked, packet))
@@ -205,6 +229,15 @@ def may_be_answer(frame: bytes) -> bool:
         following = frame[20] if len(frame) > 20 else 0
         return frame[54:56] == _PORT_BYTES if following == TCP else following not in (UDP, 58)
     return kind not in (b"\x08\x06", b"\x88\xcc")
+
+
+def may_be_udp_answer(frame: bytes) -> bool:
+    """Whether the frame may be a server's UDP datagram: it comes from port 53, or a few bytes do not tell."""
+    if frame[12:15] == _IPV4:
+        return frame[23:24] == _UDP_BYTE and frame[34:36] == _PORT_BYTES
+    if frame[12:14] == _IPV6 and frame[20:21] == _UDP_BYTE:
+        return frame[54:56] == _PORT_BYTES
+    return frame[12:14] in (_IPV4[:2], _IPV6)
 
 
 def _after_refusal(frame: bytes, packet: Frame) -> Verdict:

@@ -18,11 +18,13 @@ from vafw.traffic.appliance import INSIDE, OUTSIDE, Outcome, PacketAppliance, Ve
 from vafw.traffic.build import refusal
 from vafw.traffic.engine import Decision, Engine
 from vafw.traffic.frame import Frame
-from vafw.traffic.reason import DEFAULT, PASSING
+from vafw.traffic.name_notice import is_notice, read_notice
+from vafw.traffic.reason import DEFAULT, MALFORMED, PASSING
 from vafw.traffic.routed import Links
 from vafw.traffic.rule import PROTOCOL_NAMES, Action, Ruleset
 from vafw_appliances.firewall.router import Router
 
+NAMES: Final = "(names)"
 REPORTED_FLOWS: Final = 200
 """Flows in a report at most, the latest."""
 
@@ -55,6 +57,8 @@ class Firewall:
         """Decide on one frame."""
         if port not in (INSIDE, OUTSIDE):
             return Verdict(Outcome.DROPPED, "(port)")
+        if port == INSIDE and is_notice(frame) and self._engine.conditions.names.patterns:
+            return self._learn(frame, now_s)
         if self._router is not None:
             verdict, routed = self._router.handle(self._engine, port, frame, now_s)
             return replace(verdict, log=_line(routed, port)) if routed is not None and routed.log else verdict
@@ -69,6 +73,15 @@ class Firewall:
             if answer is not None:
                 return Verdict(Outcome.REJECTED, decision.rule, ((port, answer),), log)
         return Verdict(Outcome.DROPPED, decision.rule, (), log)
+
+    def _learn(self, frame: bytes, now_s: float) -> Verdict:
+        """Take what the DNS filter behind tells: the addresses of names that rules speak of."""
+        told = read_notice(frame)
+        if told is None:
+            return Verdict(Outcome.DROPPED, MALFORMED)
+        for each in told:
+            self._engine.conditions.names.learn(each.name, each.version, each.address, each.ttl_s, now_s)
+        return Verdict(Outcome.ANSWERED, NAMES)
 
     def probe(self) -> tuple[bool, str]:
         """Decide on a frame that no firewall may pass, with an engine of the same rules that counts for nothing."""
