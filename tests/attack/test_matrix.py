@@ -51,6 +51,14 @@ def test_without_any_set_of_mechanisms_the_layers_that_are_left_decide(supplies:
     assert surprises(run_all(supplies, SCENARIOS, without), without) == []
 
 
+def test_a_topology_of_one_appliance_and_no_screen_is_attacked_as_far_as_it_goes(supplies_of_one: Supplies) -> None:
+    outcomes = run_all(supplies_of_one, SCENARIOS)
+    missing = {each.scenario.name for each in outcomes if each.verdict is None}
+    assert missing == {"nic-writes-appliance", "msi-of-another-function", "driver-gone-bad"}
+    assert succeeded(outcomes) == set()
+    assert surprises(outcomes, set()) == []
+
+
 def test_attacks_on_a_running_machine_leave_it_as_they_found_it(supplies: Supplies) -> None:
     target = Target(supplies)
     first = [run(each, target).verdict for each in SCENARIOS]

@@ -164,6 +164,17 @@ async def test_the_policy_says_what_a_failed_re_attestation_does(
     await machine.supervisor.stop()
 
 
+async def test_a_machine_that_slept_quarantines_the_user_until_it_is_launched_anew(topology: Path) -> None:
+    machine, _ = build(topology)
+    await machine.supervisor.start()
+    machine.provider.sleep()
+    await machine.supervisor.attest()
+    assert machine.supervisor.phase is RunPhase.QUARANTINED
+    with pytest.raises(GateClosed, match="no measured launch took place"):
+        machine.supervisor.require_kept()
+    await machine.supervisor.stop()
+
+
 async def test_it_attests_on_the_policys_schedule(topology: Path) -> None:
     machine, _ = build(topology)
     await machine.supervisor.start()

@@ -30,6 +30,8 @@ _GATE: Final = layer(Mechanism.GATE)
 _POLICY: Final = layer(Mechanism.LCP, Mechanism.TXT)
 """The owner's policy, which only a measured launch looks at."""
 _IMPLANT: Final = b"implant!"
+_ORDINARY_MEMORY: Final = Hpa(48 << 20)
+"""Above what the loader places, below what VMs get."""
 _EVIL_SOURCE: Final = {"evil.py": b"# a VMM that does as it is told, by somebody else\n" * 100}
 
 
@@ -97,7 +99,7 @@ def _sub_virt(target: Target) -> Attempt:
 def _alias(target: Target) -> Attempt:
     computer = target.computer()
     memory, chipset = computer.pc.memory, computer.platform.chipset
-    window = memory.size // 2
+    window = _ORDINARY_MEMORY
     inside = VMM_BASE + PAGE_SIZE
     computer.measured.power_on()
     yield f"software sets an aliasing register, so that {window:#x} leads to {inside:#x}, in the VMM, and presses reset"

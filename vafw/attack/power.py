@@ -23,6 +23,8 @@ from vafw.provider.model.tamper import TamperPlan
 from vafw.tcg.algorithms import SHA256
 from vafw.tcg.selection import PcrSelection
 
+_ORDINARY_MEMORY: Final = Hpa(48 << 20)
+"""Above what the loader places, below what VMs get."""
 _SECRET: Final = b"the key of the disk"
 _LAUNCH: Final = PcrSelection.of({SHA256: (17, 18)})
 _VMM_LOCALITY: Final = 2
@@ -33,7 +35,7 @@ def _reset_attack(target: Target) -> Attempt:
     computer = target.computer()
     computer.boot()
     memory = computer.pc.memory
-    place = Hpa(memory.size // 2)
+    place = _ORDINARY_MEMORY
     if target.lacks(Mechanism.SCRUB):
         memory.write(Hpa(PRIVATE_SPACE + Reg.CMD_NO_SECRETS), b"\1")
     memory.write(place, _SECRET)

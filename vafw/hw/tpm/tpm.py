@@ -90,6 +90,7 @@ class Tpm:
         self._clock_ms = clock_ms
         self._clock_safe_from_ms = clock_ms
         self._update_counter = 0
+        self._saved_restart_count = self._saved_update_counter = 0
         self._sequence: bytearray | None = None
         self._h_crtm = False
         self._saved_h_crtm = False
@@ -150,22 +151,25 @@ class Tpm:
         if kind is StartupType.STATE and not resumable:
             raise TpmError(ResponseCode.VALUE_OF_STARTUP, "a TPM must have saved its state before it can resume")
         if self._shut_down is StartupType.STATE:
-            self._restart_count += 1
+            self._restart_count, self._update_counter = self._saved_restart_count + 1, self._saved_update_counter
         else:
             self._reset_count += 1
-            self._restart_count = 0
+            self._restart_count = self._update_counter = 0
+        given = set(range(PCR_COUNT)) - (set(SAVED_PCRS) if kind is StartupType.STATE else set())
+        self._update_counter += len(given - UNCOUNTED_PCRS)
         if kind is StartupType.STATE:
             self._restore_pcrs()
         self._shut_down = None
         self._started = True
 
     def shutdown(self, kind: StartupType = StartupType.CLEAR) -> None:
-        """TPM2_Shutdown: makes ready for an orderly end; STATE keeps PCR 0 to 15. Void once a PCR changes after it."""
+        """TPM2_Shutdown: makes ready for an orderly end; STATE keeps PCR 0 to 15. Void once one of these changes."""
         self._require_started()
         self._saved_pcrs = {
             algorithm: {pcr: bank.read(pcr) for pcr in SAVED_PCRS} for algorithm, bank in self._banks.items()
         }
         self._saved_h_crtm = self._h_crtm
+        self._saved_restart_count, self._saved_update_counter = self._restart_count, self._update_counter
         self._shut_down = kind
 
     def hash_start(self) -> None:
@@ -177,11 +181,10 @@ class Tpm:
         self._established = True
         if self._started:
             self._restart_count += 1
-            self._shut_down = None
             for bank in self._banks.values():
                 for pcr in DYNAMIC_LAUNCH_PCRS:
                     bank.reset(pcr)
-            self._count(17, 1)
+            self._update_counter += len(set(DYNAMIC_LAUNCH_PCRS) - UNCOUNTED_PCRS)
 
     def hash_data(self, data: bytes) -> None:
         """_TPM_Hash_Data; ignored where no sequence is open, as the library specification has it."""
@@ -223,7 +226,7 @@ class Tpm:
             if len(value) != (size := self._bank(algorithm).size):
                 name = algorithm_name(algorithm)
                 raise TpmError(ResponseCode.SIZE, f"a digest of {name} must have {size} bytes, not {len(value)}")
-        self._shut_down = None
+        self._void_shutdown(pcr)
         for algorithm, value in digests.items():
             self._banks[algorithm].extend(pcr, value)
         self._count(pcr, len(digests))
@@ -234,7 +237,7 @@ class Tpm:
         _require_pcr(pcr)
         if locality not in reset_localities(pcr):
             raise TpmError(ResponseCode.LOCALITY, f"PCR {pcr} must not be reset at locality {locality}")
-        self._shut_down = None
+        self._void_shutdown(pcr)
         for bank in self._banks.values():
             bank.reset(pcr)
         self._count(pcr, 1)
@@ -333,6 +336,11 @@ class Tpm:
         if session is None:
             raise TpmError(ResponseCode.AUTH_UNAVAILABLE, "an object with a policy must be used with a policy session")
         session.require(policy, self._update_counter, locality)
+
+    def _void_shutdown(self, pcr: int) -> None:
+        """What was made ready for a shutdown no longer holds once a register changes that a suspend keeps."""
+        if pcr in SAVED_PCRS:
+            self._shut_down = None
 
     def _count(self, pcr: int, changes: int) -> None:
         if pcr not in UNCOUNTED_PCRS:

@@ -124,6 +124,12 @@ class ModelProvider:
         """SHA-256 of the plan as it lies in modelled memory now."""
         return self._measured.staged_plan_digest()
 
+    def sleep(self) -> None:
+        """S3, and waking again: memory is as it was, and whatever runs in it is measured no more."""
+        self._measured.suspend()
+        for step in self._measured.resume():
+            self._trace.record(EventKind.LAUNCH_STEP, step.name, detail=step.detail)
+
     async def power_off(self) -> None:
         """Stop whatever runs and let go of what the host lent."""
         if self._feeder is not None:
