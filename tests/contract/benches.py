@@ -15,7 +15,6 @@ import pytest
 from vafw.attest.enrolment import Enrolments, Registrar
 from vafw.attest.ledger import Ledger
 from vafw.attest.reference import AcceptedValue, ReferenceValues
-from vafw.attest.verifier import Verifier
 from vafw.clock import Clock
 from vafw.document.load import load_topology
 from vafw.errors import PlatformUnable
@@ -29,6 +28,7 @@ from vafw.provider.model.tamper import TamperPlan
 from vafw.provider.model.traffic import Feed, Traffic
 from vafw.provider.peer import Peer
 from vafw.provider.qemu.base import build_base, load_base
+from vafw.supervisor.appraiser import InProcessAppraiser
 from vafw.supervisor.platform import Appraiser, Platform
 from vafw.trace import Trace, Value
 
@@ -61,7 +61,7 @@ def model_bench(_state: Path) -> Bench:
             random = secrets.token_bytes
             platform = ModelProvider(accepted, traffic, clock=clock, trace=trace, random=random, tamper=altered)
             registrar = Registrar(Enrolments(Ledger(None, clock)), clock, random)
-            return platform, Verifier(accepted.reference, platform.enrol(registrar).ak, clock, random)
+            return platform, InProcessAppraiser(accepted.reference, platform.enrol(registrar), clock, random)
 
         return make
 
@@ -96,7 +96,7 @@ def qemu_bench(state: Path) -> Bench:
             )
             registrar = Registrar(Enrolments(Ledger(None, clock)), clock, secrets.token_bytes)
             identity = enrol(accepted.name, state, registrar)
-            return platform, Verifier(accepted.reference, identity.ak, clock, secrets.token_bytes)
+            return platform, InProcessAppraiser(accepted.reference, identity, clock, secrets.token_bytes)
 
         return make
 

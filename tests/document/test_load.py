@@ -159,7 +159,7 @@ POLICY = "vafw: 1\nkind: policy\nname: p\ntraffic:\n  default: drop\n"
             "7:31 VAFW-D015 ports must be a port or a range of ports, such as 443 or 8000-8080, not true",
         ),
         ("management: {signatures: 1.5}\n", "6:26 VAFW-D005 signatures must be a whole number, not the number 1.5"),
-        ("launch: {require: NO}\n", "6:19 VAFW-D006 require must be 'measured', not the text 'NO'"),
+        ("launch: {require: NO}\n", "6:19 VAFW-D006 require must be 'measured' or 'txt', not the text 'NO'"),
         (
             '  zones: {a: ["::ffff:10.0.0.0/104"]}\n',
             "6:15 VAFW-D011 entry 1 of a must be a range of addresses, such as 10.0.0.0/8 or fc00::/7, "

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.conftest import ROOT
+from vafw.attest.attester import BootCounts
 from vafw.attest.enrolment import Enrolments, Registrar
 from vafw.attest.evidence import Evidence
 from vafw.attest.ledger import Ledger
-from vafw.attest.verifier import Verifier
 from vafw.cli.measure import reference_values
 from vafw.cli.model_platform import load_plan
 from vafw.clock import ManualClock
@@ -28,6 +28,7 @@ from vafw.provider.model.measure import measure_installed
 from vafw.provider.model.measured import STAGED_PLAN
 from vafw.provider.model.provider import ModelProvider
 from vafw.provider.model.traffic import Traffic
+from vafw.supervisor.appraiser import InProcessAppraiser
 from vafw.supervisor.platform import Platform
 from vafw.supervisor.supervisor import Supervisor
 from vafw.trace import EventKind, Trace, Value
@@ -59,7 +60,7 @@ class Machine:
     supervisor: Supervisor
     trace: Trace
     clock: ManualClock
-    appraiser: Verifier
+    appraiser: InProcessAppraiser
 
     def subjects(self, kind: EventKind) -> list[str]:
         """What the events of this kind happened to, in order."""
@@ -95,6 +96,10 @@ class Failing:
     async def evidence(self, nonce: bytes) -> Evidence:
         self._call("evidence")
         return await self.inner.evidence(nonce)
+
+    def boot_counts(self) -> BootCounts:
+        self._call("boot_counts")
+        return self.inner.boot_counts()
 
     async def evidence_lost(self) -> str:
         self._call("evidence_lost")
@@ -144,7 +149,7 @@ def build(topology: Path, *, turn: int | None = None, error: Exception | None = 
     provider = ModelProvider(plan, Traffic(), clock=clock, trace=trace, random=secrets.token_bytes)
     platform = Failing(provider, -1 if turn is None else turn, error or RuntimeError("injected"))
     registrar = Registrar(Enrolments(Ledger(None, clock)), clock, secrets.token_bytes)
-    verifier = Verifier(plan.reference, provider.enrol(registrar).ak, clock, secrets.token_bytes)
+    verifier = InProcessAppraiser(plan.reference, provider.enrol(registrar), clock, secrets.token_bytes)
     supervisor = Supervisor(plan, platform, verifier, clock=clock, trace=trace)
     return Machine(plan, provider, supervisor, trace, clock, verifier), platform
 

@@ -66,8 +66,11 @@ async def test_vms_start_from_the_wire_inwards_each_healthy_before_the_next(topo
     order = [(event.kind, event.subject) for event in machine.trace.of(EventKind.VM_STARTED, EventKind.VM_HEALTHY)]
     assert order == [(kind, vm) for vm in CHAIN for kind in (EventKind.VM_STARTED, EventKind.VM_HEALTHY)]
     assert platform.calls == [
-        "launch", "evidence", "staged_plan_digest", "start firewall", "start dns", "start user-os", "check_isolation",
-    ]  # fmt: skip
+        *("launch", "evidence", "staged_plan_digest", "boot_counts"),
+        *("staged_plan_digest", "boot_counts", "start firewall"),
+        *("staged_plan_digest", "boot_counts", "start dns"),
+        *("staged_plan_digest", "boot_counts", "start user-os", "check_isolation"),
+    ]
     assert machine.supervisor.phase is RunPhase.UP
     await machine.supervisor.stop()
 

@@ -39,12 +39,21 @@ class Acceptance:
 
     def measurements(self, component: str) -> tuple[bytes, ...]:
         """The accepted SHA-256 measurements of a component; none accepts nothing."""
-        if component.startswith("image "):
-            return _digests(self.reference.images.get(component.removeprefix("image "), ()))
-        if component in ("sinit", "vmm"):
-            return _digests(self.reference.sinit if component == "sinit" else self.reference.vmm)
+        values = self.values(component)
+        if values is not None:
+            return tuple(value.digest for value in values)
         expected = self.expectation.digest_of(component)
         return () if expected is None else (expected,)
+
+    def values(self, component: str) -> tuple[AcceptedValue, ...] | None:
+        """The reference values of a component, those that are accepted no more among them; None for one without."""
+        if component.startswith("image "):
+            return self.reference.images.get(component.removeprefix("image "), ())
+        return {"sinit": self.reference.sinit, "vmm": self.reference.vmm}.get(component)
+
+    def value_of(self, component: str, digest: bytes) -> AcceptedValue | None:
+        """The reference value that a measurement is held against."""
+        return next((value for value in self.values(component) or () if value.digest == digest), None)
 
     def event_digests(self, event: Event) -> tuple[bytes, ...] | None:
         """The SHA-256 digests that an event may have; None where there is nothing to hold it against."""
@@ -54,7 +63,3 @@ class Acceptance:
         if component == "sinit":
             return tuple(hash_sequence_value(SHA256, digest + NO_CONTROLS) for digest in accepted)
         return accepted
-
-
-def _digests(values: tuple[AcceptedValue, ...]) -> tuple[bytes, ...]:
-    return tuple(value.digest for value in values)

@@ -7,10 +7,12 @@ everything that is wrong at once.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from vafw.attest.accepted import NO_CONTROLS, SINIT_DIGEST_BYTES, Acceptance
-from vafw.attest.claims import affirmed, refused
+from vafw.attest.claims import affirmed, refused, warned
 from vafw.attest.log import name_event
+from vafw.attest.reference import AcceptedValue
 from vafw.attest.result import Claim
 from vafw.tcg.algorithms import SHA256
 from vafw.tcg.eventlog import Event
@@ -24,9 +26,9 @@ _SUBJECTS = {
 }
 
 
-def appraise_components(events: Sequence[Event], acceptance: Acceptance) -> tuple[Claim, ...]:
-    """A claim for each component that must have been measured, in the order of the launch."""
-    return tuple(_appraise(component, events, acceptance) for component in acceptance.components)
+def appraise_components(events: Sequence[Event], acceptance: Acceptance, now: datetime) -> tuple[Claim, ...]:
+    """A claim for each component that must have been measured, in the order of the launch; `now` is in UTC."""
+    return tuple(_appraise(component, events, acceptance, now) for component in acceptance.components)
 
 
 def measured_plan(events: Sequence[Event], acceptance: Acceptance) -> bytes:
@@ -35,7 +37,7 @@ def measured_plan(events: Sequence[Event], acceptance: Acceptance) -> bytes:
     return b"" if found is None else found[1].digests[SHA256]
 
 
-def _appraise(component: str, events: Sequence[Event], acceptance: Acceptance) -> Claim:
+def _appraise(component: str, events: Sequence[Event], acceptance: Acceptance, now: datetime) -> Claim:
     subject = _SUBJECTS.get(component, component)
     accepted = acceptance.measurements(component)
     expected = " or ".join(value.hex() for value in accepted)
@@ -59,8 +61,18 @@ def _appraise(component: str, events: Sequence[Event], acceptance: Acceptance) -
     if found not in accepted:
         reason = _wrong(component, subject)
         return refused(component, reason, component=component, event=where, expected=expected, found=found.hex())
+    if (value := acceptance.value_of(component, found)) is not None:
+        if problem := value.problem(now):
+            return refused(component, f"{subject} {problem}", component=component, event=where, found=found.hex())
+        if value.superseded:
+            reason = f"{subject} is an old one that is still accepted{_until(value)}"
+            return warned(component, reason, component=component, event=where, found=found.hex())
     reason = f"{subject} is an accepted one" if component in ("sinit", "vmm") else f"{subject} is the expected one"
     return affirmed(component, reason, component=component, event=where, found=found.hex())
+
+
+def _until(value: AcceptedValue) -> str:
+    return "" if value.valid_until is None else f", until {value.valid_until:%Y-%m-%d}"
 
 
 def _wrong(component: str, subject: str) -> str:

@@ -137,6 +137,30 @@ def appraise_boot(quote: QuoteAttest, latest: ClockInfo | None) -> Claim:
     return affirmed(name, reason, component=component, found=_describe(found))
 
 
+def appraise_firmware(quote: QuoteAttest, accepted: tuple[int, ...], seen: int | None) -> Claim:
+    """Whether the TPM runs firmware that is accepted, or the one that it ran when it was last seen."""
+    name, component = "tpm-firmware", "tpm"
+    found = f"{quote.firmware_version:#018x}"
+    wanted = accepted or (() if seen is None else (seen,))
+    if wanted and quote.firmware_version not in wanted:
+        reason = "the TPM runs firmware that is no accepted one"
+        if not accepted:
+            reason = "the TPM runs other firmware than when it was last seen"
+        expected = " or ".join(f"{each:#018x}" for each in wanted)
+        return refused(name, reason, component=component, expected=expected, found=found)
+    return affirmed(name, "the TPM runs the firmware that is expected of it", component=component, found=found)
+
+
+def appraise_root(evidence: Evidence, required: RootOfTrust | None) -> Claim:
+    """Whether what began the launch is what the policy asks for."""
+    name, component = "root-of-trust", "launch"
+    found = evidence.root_of_trust
+    if required is not None and found is not required:
+        reason = f"the policy asks for a launch by {required.value}, and this one was by {found.value}"
+        return refused(name, reason, component=component, expected=required.value, found=found.value)
+    return affirmed(name, f"the policy accepts a launch by {found.value}", component=component, found=found.value)
+
+
 def _moment(clock: ClockInfo) -> tuple[int, int, int]:
     return clock.reset_count, clock.restart_count, clock.clock_ms
 

@@ -68,8 +68,14 @@ class AttestationResult:
 
     @property
     def first_failure(self) -> Claim | None:
-        """The first claim that is not affirming."""
-        return next((claim for claim in self.claims if claim.tier is not Tier.AFFIRMING), None)
+        """The first claim that is contraindicated; where none is, the first that warns."""
+        failed = [claim for claim in self.claims if claim.tier is not Tier.AFFIRMING]
+        return next((claim for claim in failed if claim.tier is Tier.CONTRAINDICATED), failed[0] if failed else None)
+
+    @property
+    def only_warned(self) -> bool:
+        """Whether the worst that was found is a warning."""
+        return self.tier is Tier.WARNING
 
     def to_json(self) -> dict[str, Value]:
         """The result as one JSON object."""

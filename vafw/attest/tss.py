@@ -145,6 +145,10 @@ class TssTpm:
         clock = self.esapi.read_clock().clockInfo
         return BootCounts(int(clock.resetCount), int(clock.restartCount))
 
+    def forget_keys(self) -> None:
+        """Keys that were loaded are gone after a reset of the TPM; they are made again when they are needed."""
+        self._ak = None
+
     def close(self) -> None:
         """Let go of the TPM; safe to call twice."""
         self.esapi.close()

@@ -41,7 +41,9 @@ _ALWAYS_CLAIMED: Final = (
     "pcr-selection",
     "pcr-values",
     "measured-launch",
+    "root-of-trust",
     "boot",
+    "tpm-firmware",
     "log-format",
     "log-events",
     "log-replay",
@@ -77,6 +79,7 @@ class Verifier:
         self._random = random
         self._challenges: dict[bytes, float] = {}
         self._latest: ClockInfo | None = None
+        self._firmware: int | None = None
 
     def challenge(self) -> bytes:
         """A fresh nonce, good for one appraisal."""
@@ -95,21 +98,22 @@ class Verifier:
         expected_images: tuple[str, ...],
         *,
         plan_name: str | None = None,
+        required_root: RootOfTrust | None = None,
     ) -> AttestationResult:
         """Appraise `evidence` for `nonce`, which is used up by it.
 
         `expected_plan` is the SHA-256 of the plan's canonical JSON; `expected_documents` gives the SHA-256 of the
         topology and the policy, hexadecimal, by kind; `expected_images` names the images of the plan. With a
-        `plan_name` the log must carry that name.
+        `plan_name` the log must carry that name; with a `required_root` nothing else may have begun the launch.
         """
         found = _Findings()
         try:
             found.root_of_trust = evidence.root_of_trust.value
             expectation = Expectation(expected_plan, expected_documents, expected_images, plan_name)
             acceptance = Acceptance(self._reference, expectation, profile_of(evidence.root_of_trust))
-            for stage in self._stages(found, evidence, nonce, acceptance):
+            for stage in self._stages(found, evidence, nonce, acceptance, required_root):
                 found.claims.extend(stage)
-                if any(claim.tier is not Tier.AFFIRMING for claim in stage):
+                if any(claim.tier is Tier.CONTRAINDICATED for claim in stage):
                     break
             else:
                 found.claims.extend(_unclaimed(found.claims, acceptance))
@@ -119,9 +123,14 @@ class Verifier:
         return self._result(found, nonce)
 
     def _stages(
-        self, found: _Findings, evidence: Evidence, nonce: bytes, acceptance: Acceptance
+        self,
+        found: _Findings,
+        evidence: Evidence,
+        nonce: bytes,
+        acceptance: Acceptance,
+        required_root: RootOfTrust | None,
     ) -> Iterator[tuple[Claim, ...]]:
-        """One tuple of claims a stage; the next stage is asked for only if all of them are affirming."""
+        """One tuple of claims a stage; the next stage is asked for only if none of them is contraindicated."""
         yield (self._redeem(nonce),)
         claim, attest = quote.read_quote(evidence)
         yield (claim,)
@@ -135,14 +144,17 @@ class Verifier:
         yield (quote.appraise_values(attest, evidence),)
         found.pcrs = dict(evidence.pcrs)
         yield (quote.appraise_launch(evidence),)
+        yield (quote.appraise_root(evidence, required_root),)
         yield (quote.appraise_boot(attest, self._latest),)
         self._latest = attest.clock_info
+        yield (quote.appraise_firmware(attest, self._reference.tpm_firmware, self._firmware),)
+        self._firmware = attest.firmware_version
         claim, events = log.read_log(evidence, attest)
         yield (claim,)
         yield (log.appraise_events(events, acceptance),)
         yield (log.appraise_replay(events, attest, evidence, acceptance),)
         found.plan_digest = components.measured_plan(events, acceptance)
-        yield components.appraise_components(events, acceptance)
+        yield components.appraise_components(events, acceptance, self._clock.wall())
 
     def _redeem(self, nonce: bytes) -> Claim:
         """Use the challenge up, whatever becomes of the evidence."""

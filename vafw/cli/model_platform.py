@@ -10,7 +10,6 @@ from pathlib import Path
 
 from vafw.attest.enrolment import Enrolments, Registrar
 from vafw.attest.ledger import Ledger
-from vafw.attest.verifier import Verifier
 from vafw.clock import Clock
 from vafw.document.load import load_document, load_topology
 from vafw.document.traffic_script import TrafficScript
@@ -19,6 +18,7 @@ from vafw.plan.plan import Plan
 from vafw.provider.model.provider import ModelProvider
 from vafw.provider.model.tamper import TamperPlan
 from vafw.provider.model.traffic import Traffic
+from vafw.supervisor.appraiser import InProcessAppraiser
 from vafw.supervisor.platform import Appraiser, Platform
 from vafw.supervisor.run import Assembly
 from vafw.trace import Trace, Value
@@ -42,6 +42,6 @@ def assembly(plan: Plan, traffic: Traffic, tamper: TamperPlan | None = None) -> 
         random = secrets.token_bytes
         platform = ModelProvider(plan, traffic, clock=clock, trace=trace, random=random, tamper=tamper)
         identity = platform.enrol(Registrar(Enrolments(Ledger(None, clock)), clock, random))
-        return platform, Verifier(plan.reference, identity.ak, clock, random)
+        return platform, InProcessAppraiser(plan.reference, identity, clock, random)
 
     return assemble

@@ -17,7 +17,6 @@ from cryptography.x509 import Certificate
 
 from vafw.attest.enrolment import Enrolments, Identity, Registrar
 from vafw.attest.ledger import Ledger
-from vafw.attest.verifier import Verifier
 from vafw.clock import Clock, SystemClock
 from vafw.document.load import load_document, load_topology
 from vafw.document.reference_values import ReferenceValuesDocument
@@ -32,6 +31,7 @@ from vafw.provider.qemu.measure import measure_installed
 from vafw.provider.qemu.provider import QemuProvider
 from vafw.provider.qemu.tamper import Tamper
 from vafw.provider.qemu.uplink import Uplink
+from vafw.supervisor.appraiser import InProcessAppraiser
 from vafw.supervisor.platform import Appraiser, Platform
 from vafw.supervisor.run import Assembly
 from vafw.supervisor.run_directory import RunDirectory
@@ -98,7 +98,7 @@ def assembly(
         hint = "`vafw attest enrol TOPOLOGY` enrols it, and so does `vafw measure TOPOLOGY --platform qemu --write`"
         with closing(Ledger(ledger_path(), clock)) as ledger:
             identity = Enrolments(ledger).require(platform_name(plan.name), hint)
-        return platform, Verifier(plan.reference, identity.ak, clock, secrets.token_bytes)
+        return platform, InProcessAppraiser(plan.reference, identity, clock, secrets.token_bytes)
 
     return assemble
 

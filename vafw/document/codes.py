@@ -328,5 +328,12 @@ CODES: Final = table(
             "Correct the action, or take the other key out.",
             "- {name: bulk, from: user-os, to: any, service: rsync, action: mark, mark: 7}",
         ),
+        Code(
+            "VAFW-D030",
+            "a day that cannot be one",
+            "A reference value may be accepted from one day to another.",
+            "Write year, month and day, each with all its digits.",
+            "until: 2027-01-31",
+        ),
     )
 )

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from datetime import date
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_address, ip_interface, ip_network
 from typing import Annotated, Any, Final, Literal, TypeVar
 
@@ -24,6 +25,7 @@ Addresses = TypeVar("Addresses")
 
 _SIZE = re.compile(r"([0-9]{1,12}) ?(KiB|MiB|GiB|TiB)")
 _SIZE_UNITS: Final = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+_DAY: Final = re.compile(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}")
 _DURATION = re.compile(r"([0-9]{1,9}) ?(s|min|h|d)")
 _DURATION_UNITS: Final = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 
@@ -55,6 +57,17 @@ def parse_duration(value: object) -> object:
             "write a whole number and one of s, min, h, d",
         )
     return int(found[1]) * _DURATION_UNITS[found[2]]
+
+
+def parse_day(value: object) -> str:
+    """Take a day such as ``2027-01-31``; ValueError says what was expected."""
+    try:
+        if isinstance(value, str) and _DAY.fullmatch(value):
+            return date.fromisoformat(value).isoformat()
+    except ValueError:
+        pass
+    hint = "write year, month and day, each with all its digits"
+    raise refusal("VAFW-D030", f"must be a day, such as 2027-01-31, not {written(value)}", hint)
 
 
 def parse_network(value: object) -> IPv4Network | IPv6Network:
@@ -219,6 +232,8 @@ Sha256 = Annotated[
     ),
 ]
 """A SHA-256 digest in lower-case hexadecimal."""
+Day = Annotated[str, PlainValidator(parse_day, json_schema_input_type=Annotated[str, Field(pattern=_DAY.pattern)])]
+"""A day, as ISO 8601 writes it."""
 
 
 def kebab(name: str) -> str:

@@ -47,8 +47,10 @@ class DeviceRule(DocumentModel):
 class LaunchPolicy(DocumentModel):
     """What must be proven before anything starts."""
 
-    require: Literal["measured"] = "measured"
-    """A launch measured by TXT and attested from the TPM."""
+    require: Literal["measured", "txt"] = "measured"
+    """A launch that was measured and attested from the TPM: by whatever root of trust, or by TXT and nothing else."""
+    old_components: Literal["refuse", "accept"] = "refuse"
+    """Whether a component runs whose reference value is superseded."""
     re_attest: Duration | None = None
     """How often the machine is attested again while it runs."""
     on_failure: Literal["quarantine", "stop", "alert"] = "quarantine"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from vafw.address import Bdf
@@ -74,7 +75,12 @@ def compile_plan(documents: DocumentSet, capability: Capability) -> Plan:
         vms=tuple(_vm(documents, use, machine) for use in _in_start_order(documents)),
         links=tuple(wire.link for wire in wires(documents)),
         path=topology.path,
-        launch=LaunchPlan(launch.re_attest, FailureAction(launch.on_failure)),
+        launch=LaunchPlan(
+            launch.re_attest,
+            FailureAction(launch.on_failure),
+            require_txt=launch.require == "txt",
+            accept_old=launch.old_components == "accept",
+        ),
         reference=_reference(documents),
         documents=documents.sha256,
     )
@@ -246,8 +252,25 @@ def reference_values(document: ReferenceValuesDocument) -> ReferenceValues:
         sinit=_accepted(document.sinit),
         vmm=_accepted(document.vmm),
         images={name: _accepted(digests) for name, digests in images.items()},
+        tpm_firmware=document.tpm_firmware,
     )
 
 
 def _accepted(digests: tuple[AcceptedDigest, ...]) -> tuple[AcceptedValue, ...]:
-    return tuple(AcceptedValue(bytes.fromhex(each.sha256), each.note) for each in digests)
+    return tuple(
+        AcceptedValue(
+            bytes.fromhex(each.sha256),
+            each.note,
+            each.source,
+            _midnight(each.from_),
+            None if each.until is None else _midnight(each.until, days=1),
+            each.superseded,
+            each.revoked,
+        )
+        for each in digests
+    )
+
+
+def _midnight(day: str | None, *, days: int = 0) -> datetime | None:
+    """The moment at which a day begins in UTC, or so many days later."""
+    return None if day is None else datetime.fromisoformat(day).replace(tzinfo=UTC) + timedelta(days=days)

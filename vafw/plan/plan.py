@@ -94,6 +94,10 @@ class LaunchPlan:
 
     re_attest_s: int | None
     on_failure: FailureAction
+    require_txt: bool = False
+    """Whether a launch by anything but TXT is refused."""
+    accept_old: bool = False
+    """Whether a component may run whose reference value is superseded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +151,12 @@ class Plan:
                 for vm in self.vms
             ],
             "links": [{"name": link.name, "outer": str(link.outer), "inner": str(link.inner)} for link in self.links],
-            "launch": {"re-attest-s": self.launch.re_attest_s, "on-failure": self.launch.on_failure.value},
+            "launch": {
+                "re-attest-s": self.launch.re_attest_s,
+                "on-failure": self.launch.on_failure.value,
+                **({"require-txt": True} if self.launch.require_txt else {}),
+                **({"accept-old": True} if self.launch.accept_old else {}),
+            },
             "documents": dict(self.documents),
         }
 

@@ -1,7 +1,11 @@
 """The gate: the one place that decides whether anything may start.
 
 Pure. It opens only for an affirming result, bound to the nonce that was asked for, young enough, of the plan that is
-about to start and that the platform still holds. Everything else, the absence of a result included, is closed.
+about to start and that the platform still holds, and of the boot that the machine's TPM is in. Everything else, the
+absence of a result included, is closed.
+
+    decide   is the result affirming, for this nonce, plan and moment     names the claim to blame
+    hold     is the signed result still true of the machine               asked again before each VM starts
 """
 
 from __future__ import annotations
@@ -10,8 +14,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from vafw.attest.attester import BootCounts
 from vafw.attest.explain import explain
 from vafw.attest.result import AttestationResult, Claim, Tier
+from vafw.attest.token import BoundResult
 from vafw.errors import ExitCode, GateClosed, GateUnavailable
 from vafw.trace import Value
 
@@ -70,9 +76,14 @@ def decide(
     plan_digest: bytes,
     staged_plan_digest: bytes,
     now: datetime,
+    accept_old: bool = False,
 ) -> GateDecision:
-    """Decide on `result` for the plan with `plan_digest`, which the platform now holds as `staged_plan_digest`."""
-    if failed := result.first_failure:
+    """Decide on `result` for the plan with `plan_digest`, which the platform now holds as `staged_plan_digest`.
+
+    With `accept_old` a result that only warns, of components that are superseded, opens it too.
+    """
+    failed = result.first_failure
+    if failed is not None and not (accept_old and result.only_warned):
         return GateDecision(
             False,
             failed.reason,
@@ -82,7 +93,7 @@ def decide(
             failed.found,
             ExitCode.GATE_FAILED,
         )
-    if result.tier is not Tier.AFFIRMING:
+    if not result.claims:
         return _closed("the attestation result must be affirming, and it holds no claim at all")
     if result.nonce != nonce:
         return _closed("the attestation result must answer the nonce of this start", "nonce", nonce, result.nonce)
@@ -102,7 +113,42 @@ def decide(
             result.plan_digest,
             staged_plan_digest,
         )
+    if failed is not None:
+        return GateDecision(True, f"accepted with a warning: {failed.reason}", failed.component, failed.event)
     return GateDecision(True, f"every one of {len(result.claims)} claims is affirming")
+
+
+def hold(
+    result: BoundResult,
+    *,
+    nonce: bytes,
+    plan_digest: bytes,
+    staged_plan_digest: bytes,
+    counts: BootCounts,
+    accept_old: bool = False,
+) -> GateDecision:
+    """Whether a signed result, whose times hold, is still true of the machine at this moment."""
+    if result.tier is not Tier.AFFIRMING and not (accept_old and result.tier is Tier.WARNING):
+        return _closed(f"the attestation result must be affirming, and it is {result.tier.value}")
+    if result.nonce != nonce:
+        return _closed("the attestation result must answer the nonce of this start", "nonce", nonce, result.nonce)
+    if (result.resets, result.restarts) != (counts.resets, counts.restarts):
+        return GateDecision(
+            False,
+            "the machine was reset or restarted since it was attested: the result is of another boot",
+            "boot",
+            expected=f"reset {result.resets} restart {result.restarts}",
+            found=f"reset {counts.resets} restart {counts.restarts}",
+            exit_code=ExitCode.GATE_FAILED,
+        )
+    if not result.plan_digest == plan_digest == staged_plan_digest:
+        return _closed(
+            "the plan was changed after it was attested: the one that is about to start is not the attested one",
+            "plan",
+            result.plan_digest,
+            staged_plan_digest,
+        )
+    return GateDecision(True, f"{result.issuer} affirms this boot of this plan")
 
 
 def _closed(reason: str, component: str = "", expected: bytes = b"", found: bytes = b"") -> GateDecision:

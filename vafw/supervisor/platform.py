@@ -7,12 +7,16 @@ the contract suite holds each of them to it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
+from vafw.attest.attester import BootCounts
 from vafw.attest.evidence import Evidence
 from vafw.attest.result import AttestationResult
+from vafw.attest.token import BoundResult
 from vafw.machine.capability import Capability
 from vafw.machine.report import Health, IsolationCheck, LaunchStep, PlatformReport
+from vafw.plan.plan import Plan
 from vafw.trace import Value
 
 
@@ -25,6 +29,10 @@ class Launcher(Protocol):
 
     async def evidence(self, nonce: bytes) -> Evidence:
         """A quote over the launch's PCRs for `nonce`, with the log."""
+        ...
+
+    def boot_counts(self) -> BootCounts:
+        """Which boot the machine is in now, by its TPM's own counts; a result of another boot is worth nothing."""
         ...
 
     async def evidence_lost(self) -> str:
@@ -81,22 +89,27 @@ class Platform(Launcher, Runner, Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Appraisal:
+    """What a verifier gave for one piece of evidence."""
+
+    result: AttestationResult
+    """For people: every claim with its reason."""
+    token: str
+    """For the gate: the same, signed (`vafw.attest.token`)."""
+
+
 class Appraiser(Protocol):
     """The verifier as its relying party sees it."""
 
-    def challenge(self) -> bytes:
+    async def challenge(self) -> bytes:
         """A fresh nonce, good for one appraisal."""
         ...
 
-    def appraise(
-        self,
-        evidence: Evidence,
-        nonce: bytes,
-        expected_plan: bytes,
-        expected_documents: Mapping[str, str],
-        expected_images: tuple[str, ...],
-        *,
-        plan_name: str,
-    ) -> AttestationResult:
-        """Appraise; every path ends in a result."""
+    async def appraise(self, evidence: Evidence, nonce: bytes, plan: Plan) -> Appraisal:
+        """Appraise evidence for what `plan` is about to run; every path ends in a result."""
+        ...
+
+    def check(self, token: str, plan: Plan) -> BoundResult:
+        """What a token says; ResultRefused where this verifier did not sign it, for this plan, for now."""
         ...

@@ -21,11 +21,11 @@ from typing import final
 from vafw.attest.evidence import RootOfTrust
 from vafw.attest.result import AttestationResult
 from vafw.clock import Clock
-from vafw.errors import GateUnavailable, VafwError
+from vafw.errors import ExitCode, GateClosed, GateUnavailable, VafwError
 from vafw.machine.lifecycle import VmEvent, VmPhase, next_phase
 from vafw.machine.report import IsolationCheck, PlatformReport
 from vafw.plan.plan import FailureAction, Plan
-from vafw.supervisor.gate import GateDecision, decide, unavailable
+from vafw.supervisor.gate import MAXIMUM_AGE, GateDecision, decide, hold, unavailable
 from vafw.supervisor.platform import Appraiser, Platform
 from vafw.supervisor.snapshot import Configuration, RunPhase, Snapshot
 from vafw.supervisor.steps import Step, StepState, StepTree
@@ -68,6 +68,7 @@ class Supervisor:
         self._vms = {vm.name: VmPhase.DEFINED for vm in plan.vms}
         self._gate: GateDecision | None = None
         self._attestation: AttestationResult | None = None
+        self._token, self._nonce = "", b""
         self._isolation: tuple[IsolationCheck, ...] = ()
         self._reason = ""
         self._last_report: PlatformReport | None = None
@@ -216,44 +217,72 @@ class Supervisor:
             self.trace.record(kind, self.plan.name, **self._gate.to_json())
             self._gate.require_open()
 
-    async def _attest_for_gate(self, step: Step) -> GateDecision:
+    async def _attest_for_gate(self, step: Step | None) -> GateDecision:
         try:
             result, nonce = await self._appraise()
         except Exception as error:  # whatever went wrong, nothing was attested
             return _not_had(error)
         self._attestation = result
-        step.notes.extend((claim.name, f"{claim.tier}: {claim.reason}") for claim in result.claims)
-        affirming = sum(claim.tier.value == "affirming" for claim in result.claims)
-        step.detail = f"{affirming} of {len(result.claims)} claims affirming"
+        if step is not None:
+            step.notes.extend((claim.name, f"{claim.tier}: {claim.reason}") for claim in result.claims)
+            affirming = sum(claim.tier.value == "affirming" for claim in result.claims)
+            step.detail = f"{affirming} of {len(result.claims)} claims affirming"
         return self._decide(result, nonce)
 
     async def _appraise(self) -> tuple[AttestationResult, bytes]:
-        nonce = self._appraiser.challenge()
+        nonce = await self._appraiser.challenge()
         async with asyncio.timeout(EVIDENCE_TIMEOUT_S):
             evidence = await self._platform.evidence(nonce)
-        self.trace.record(EventKind.QUOTED, self.plan.machine.name, nonce=nonce.hex())
-        result = self._appraiser.appraise(
-            evidence,
-            nonce,
-            self.plan.digest,
-            {"topology": self.plan.documents["topology"], "policy": self.plan.documents["policy"]},
-            tuple(dict.fromkeys(vm.image.name for vm in self.plan.vms)),
-            plan_name=self.plan.name,
-        )
+            self.trace.record(EventKind.QUOTED, self.plan.machine.name, nonce=nonce.hex())
+            appraisal = await self._appraiser.appraise(evidence, nonce, self.plan)
+        result = appraisal.result
+        self._token, self._nonce = appraisal.token, nonce
         launched = evidence.root_of_trust is not RootOfTrust.NONE
         self.trace.record(EventKind.APPRAISED, self.plan.machine.name, tier=result.tier.value, launched=launched)
         return result, nonce
 
     def _decide(self, result: AttestationResult, nonce: bytes) -> GateDecision:
-        return decide(
+        staged = self._platform.staged_plan_digest()
+        decision = decide(
             result,
             nonce=nonce,
             plan_digest=self.plan.digest,
-            staged_plan_digest=self._platform.staged_plan_digest(),
+            staged_plan_digest=staged,
             now=self._clock.wall(),
+            accept_old=self.plan.launch.accept_old,
+        )
+        held = self._hold(staged) if decision.open else decision
+        return decision if held.open else held
+
+    def _hold(self, staged: bytes) -> GateDecision:
+        """Whether the signed result is still true of the machine: asked at the moment of use."""
+        try:
+            bound = self._appraiser.check(self._token, self.plan)
+        except GateClosed as refusal:
+            return GateDecision(False, refusal.message, "result", exit_code=ExitCode.GATE_FAILED)
+        return hold(
+            bound,
+            nonce=self._nonce,
+            plan_digest=self.plan.digest,
+            staged_plan_digest=staged,
+            counts=self._platform.boot_counts(),
+            accept_old=self.plan.launch.accept_old,
         )
 
+    async def _keep_gate(self) -> None:
+        """Before a VM starts: a result that has grown old is replaced by a fresh one, and the gate asked again."""
+        assert self._attestation is not None
+        if self._clock.wall() - self._attestation.appraised_at >= MAXIMUM_AGE:
+            self._gate = await self._attest_for_gate(None)
+        else:
+            held = self._hold(self._platform.staged_plan_digest())
+            self._gate = self._gate if held.open else held
+        if self._gate is not None and not self._gate.open:
+            self.trace.record(EventKind.GATE_CLOSED, self.plan.name, **self._gate.to_json())
+            self._gate.require_open()
+
     async def _start_vm(self, name: str) -> None:
+        await self._keep_gate()
         with self._steps.step(f"start {name}") as step:
             self._move(name, VmEvent.START)
             health = await self._platform.start(name)

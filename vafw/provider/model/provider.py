@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final, final
 
+from vafw.attest.attester import BootCounts
 from vafw.attest.enrolment import Identity, Registrar
 from vafw.attest.evidence import Evidence
 from vafw.clock import Clock
@@ -114,6 +115,10 @@ class ModelProvider:
     async def evidence(self, nonce: bytes) -> Evidence:
         """A quote over the launch's PCRs for `nonce`, with the log."""
         return self._measured.evidence(nonce)
+
+    def boot_counts(self) -> BootCounts:
+        """Which boot its TPM is in."""
+        return self._measured.attester.boot_counts()
 
     async def evidence_lost(self) -> str:
         """Never returns: the modelled TPM is a part of the modelled PC."""

@@ -21,7 +21,7 @@ from typing import Final, final
 
 from vafw.attest.attester import evidence_of
 from vafw.attest.evidence import Evidence, RootOfTrust
-from vafw.errors import PlatformUnable
+from vafw.errors import GateClosed, PlatformUnable
 from vafw.machine.report import LaunchStep
 from vafw.plan.plan import Plan, canonical_json
 from vafw.provider.qemu.argv import QEMU
@@ -87,6 +87,7 @@ class SoftwareLaunch:
     def __init__(self, tpm: Swtpm) -> None:
         self._tpm = tpm
         self._events: list[Event] = []
+        self._measured: dict[str, bytes] = {}
 
     def begin(self) -> tuple[LaunchStep, ...]:
         """Measure the launcher at locality 4 and what runs the VMs at locality 3."""
@@ -109,8 +110,17 @@ class SoftwareLaunch:
         steps += [
             self._labelled(f"vafw {kind}", bytes.fromhex(plan.documents[kind])) for kind in ("topology", "policy")
         ]
-        steps += [self._labelled(f"vafw image {each.name}", each.digest) for each in images]
+        self._measured = {each.name: each.digest for each in images}
+        steps += [self._labelled(f"vafw image {name}", digest) for name, digest in self._measured.items()]
         return tuple(steps)
+
+    def require_measured(self, image: GuestImage) -> None:
+        """GateClosed where an image that is about to start is not the one that this launch measured."""
+        if (found := image.digest) != self._measured.get(image.name):
+            raise GateClosed(
+                f"image {image.name} was changed after it was measured: {found.hex()} is about to start",
+                hint="launch again, so that what starts is measured and attested",
+            )
 
     def evidence(self, nonce: bytes) -> Evidence:
         """A quote over PCR 17, 18 and 19 for `nonce`, and the log."""

@@ -23,6 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, final
 
+from vafw.attest.attester import BootCounts
 from vafw.attest.evidence import Evidence
 from vafw.clock import Clock
 from vafw.errors import NoSuchObject, PlatformUnable
@@ -168,6 +169,12 @@ class QemuProvider:
             raise PlatformUnable(self._tpm_lost)
         return self._launch.evidence(nonce)
 
+    def boot_counts(self) -> BootCounts:
+        """Which boot its TPM is in; PlatformUnable where it is not powered."""
+        if self._tpm is None:
+            raise PlatformUnable("the platform must be launched to say which boot it is in")
+        return self._tpm.attester.boot_counts()
+
     async def evidence_lost(self) -> str:
         """Return when the TPM has ended, with how."""
         if self._tpm is None:
@@ -279,7 +286,9 @@ class QemuProvider:
         """Start a process that boots the measured bytes, and configure its guest."""
         plan = self._plan.vm(name)
         image = self._images[plan.image.name]
+        assert self._launch is not None, "nothing boots that was not measured by a launch"
         if name not in self._descriptors:
+            self._launch.require_measured(image)
             self._descriptors[name] = (sealed("kernel", image.kernel), sealed("initramfs", image.initramfs))
         kernel, initramfs = self._descriptors[name]
         boot = Boot(path_of(kernel), path_of(initramfs), image.command_line)

@@ -94,6 +94,13 @@ class Swtpm:
         """The process."""
         return self._process.pid
 
+    def reset(self) -> None:
+        """A TPM reset, as a reboot brings it: registers begin anew, keys are to be made again, the count goes up."""
+        self._esapi.shutdown(_CLEAR)
+        self._platform(_Control.INIT, bytes(4))
+        self._esapi.startup(_CLEAR)
+        self.attester.forget_keys()
+
     async def lost(self) -> str:
         """Return when the process has ended without being asked to, with how."""
         await ended(self._process.pid)
