@@ -219,6 +219,49 @@ def test_irte_prints_who_raises_what_where(vafw: Vafw, dumped: Dumped) -> None:
     assert json.loads(vafw("model", "irte", *options, "--rid=00:02.0", "--json").out)["data"]["irtes"] == []
 
 
+@pytest.mark.parametrize(
+    ("message", "rid", "answer"),
+    [
+        ("0xfee00010:0", "02:00.0", "entry 0: vector 0x41 to processor 0x2, fixed, edge, by 02:00.0"),
+        (
+            "0xfee00010:0",
+            "00:02.0",
+            "blocked, reason 0x26: source-id verification failed: the IRTE is not this requester's",
+        ),
+        ("0xfee00030:0", "02:00.0", "blocked, reason 0x22: the present (P) field of the IRTE is clear"),
+        ("0xfee00010:1", "02:00.0", "blocked, reason 0x20: a reserved field of the interrupt request is not zero"),
+        (
+            "0xfee02010:0",
+            "02:00.0",
+            "blocked, reason 0x21: the interrupt index is beyond the interrupt remapping table",
+        ),
+    ],
+)
+def test_irte_follows_one_message(vafw: Vafw, dumped: Dumped, message: str, rid: str, answer: str) -> None:
+    options = [f"--memory={dumped.file}@{FIRST:#x}", f"--irta={dumped.irta:#x}", *dumped.unit[1:]]
+    done = vafw("model", "irte", *options, f"--message={message}", f"--rid={rid}")
+    assert (done.code, done.out) == (ExitCode.DONE, f"message by {rid}: {answer}\n")
+    data = json.loads(vafw("model", "irte", *options, f"--message={message}", f"--rid={rid}", "--json").out)["data"]
+    assert data["outcome"] == ("remapped" if answer.startswith("entry") else "blocked")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--message=0xfee00010:0"], "--message must come with --rid: whose message it is"),
+        (["--message=0xfee00010", "--rid=02:00.0"], "must look like ADDRESS:DATA, for instance 0xfee00010:0"),
+        (["--message=0xfee00000:0x41", "--rid=02:00.0"], "must be in remappable format (bit 4 of the address)"),
+    ],
+)
+def test_a_message_that_says_too_little_is_refused(
+    vafw: Vafw, dumped: Dumped, options: list[str], message: str
+) -> None:
+    fixed = [f"--memory={dumped.file}@{FIRST:#x}", f"--irta={dumped.irta:#x}", *dumped.unit[1:]]
+    done = vafw("model", "irte", *fixed, *options)
+    assert done.code == ExitCode.USAGE
+    assert message in done.err
+
+
 def test_an_interrupt_table_that_was_not_dumped_whole_is_refused(vafw: Vafw, dumped: Dumped) -> None:
     options = [f"--memory={dumped.file}@{FIRST:#x}", "--irta=0x500001", *dumped.unit[1:]]
     done = vafw("model", "irte", *options)
@@ -237,7 +280,8 @@ def test_the_commands_of_the_documentation_do_what_they_say(
     page = (ROOT / "docs" / "model.md").read_text(encoding="utf-8")
     commands = [line.split()[1:] for line in page.splitlines() if line.startswith("vafw model ") and "@" in line]
     done = [vafw(*command) for command in commands]
-    assert [each.code for each in done] == [0, 0, 0], [each.err for each in done]
+    assert [each.code for each in done] == [0, 0, 0, 0], [each.err for each in done]
     assert done[0].out.splitlines()[-1].endswith("translated to 0x10001000, 2 MiB page, rw, domain 1")
     assert "2 MiB in pages of 2 MiB" in done[1].out
     assert "vector 0x41" in done[2].out
+    assert done[3].out == "message by 02:00.0: entry 0: vector 0x41 to processor 0x2, fixed, edge, by 02:00.0\n"

@@ -1,4 +1,4 @@
-"""All that an interrupt remapping table says, entry by entry."""
+"""All that an interrupt remapping table says, entry by entry, and what becomes of one message under it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,15 @@ from typing import final
 from vafw.address import Bdf
 from vafw.hw.vtd.bits import SQ_MASKS, Irte, PostedIrte, SourceValidation
 from vafw.hw.vtd.capability import TableRules
-from vafw.hw.vtd.interrupt_message import Interrupt
-from vafw.hw.vtd.interrupt_remapping import InterruptTable, find_irte, irte_address, remapped_interrupt
+from vafw.hw.vtd.fault_reason import FaultReason
+from vafw.hw.vtd.interrupt_message import Interrupt, message_index
+from vafw.hw.vtd.interrupt_remapping import (
+    InterruptTable,
+    find_irte,
+    irte_address,
+    is_verified,
+    remapped_interrupt,
+)
 from vafw.hw.vtd.page_dump import NotDumped
 from vafw.hw.vtd.registers import InterruptTableAddress
 from vafw.hw.vtd.table_walk import Blocked, TableMemory
@@ -57,6 +64,23 @@ def list_interrupts(memory: TableMemory, table: InterruptTable, rules: TableRule
             if entry:
                 index = first + offset // 16
                 yield IrteListing(index, entry, _meaning(memory, table, index, rules), source_text(entry))
+
+
+def follow_message(
+    memory: TableMemory, table: InterruptTable, rules: TableRules, source_id: int, *, address: int, data: int
+) -> IrteListing | Blocked:
+    """The entry that a requester's message in remappable format leads to, or why it is blocked; nothing is posted."""
+    index = message_index(address, data)
+    if isinstance(index, FaultReason):
+        return Blocked(index)
+    if index >= table.entries:
+        return Blocked(FaultReason.INDEX_BEYOND_TABLE)
+    entry = find_irte(memory, table, index, rules)
+    if isinstance(entry, Blocked):
+        return entry
+    if not is_verified(entry, source_id):
+        return Blocked(FaultReason.SOURCE_NOT_VERIFIED, bool(Irte.FPD.get(entry)))
+    return IrteListing(index, entry, _meaning(memory, table, index, rules), source_text(entry))
 
 
 def _meaning(
