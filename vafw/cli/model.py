@@ -8,6 +8,7 @@ from typing import Final
 import click
 
 SUBVERBS: Final = {
+    "exits": "run a workload under five ways of virtualizing it, and count",
     "translate": "walk VT-d tables from a page dump for one device address",
     "tables": "print VT-d translation tables from a page dump",
     "irte": "print an interrupt remapping table from a page dump",

@@ -12,7 +12,10 @@ from vafw.cli.output import Output
 @click.argument("kind")
 @json_option
 def command(kind: str, as_json: bool) -> int:
-    """Print the JSON Schema of KIND: topology, policy, machine, reference-values, appliance or traffic-script."""
+    """Print the JSON Schema of KIND.
+
+    One of topology, policy, machine, reference-values, appliance, traffic-script and workload.
+    """
     from vafw.document.schema import schema, schema_text  # deferred: pydantic is not needed to complain about arguments
 
     if not as_json:

@@ -27,6 +27,7 @@ from vafw.document.source import Source, Span, Unreadable, read_beneath, read_so
 from vafw.document.topology import Topology
 from vafw.document.traffic_script import TrafficScript
 from vafw.document.tree import MappingNode, ScalarNode, Step, Tree, descend, parse
+from vafw.document.workload import Workload
 
 KINDS: Final[Mapping[str, type[Head]]] = {
     "topology": Topology,
@@ -35,6 +36,7 @@ KINDS: Final[Mapping[str, type[Head]]] = {
     "reference-values": ReferenceValuesDocument,
     "appliance": Appliance,
     "traffic-script": TrafficScript,
+    "workload": Workload,
 }
 """Every kind of document, with its model."""
 

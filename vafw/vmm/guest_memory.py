@@ -53,6 +53,10 @@ class GuestMemory:
         for page, size, hpa in pages:
             self._memory.write(hpa, data[page - gpa : page - gpa + size])
 
+    def host_address(self, gpa: Gpa, *, write: bool) -> Hpa:
+        """Where one address lies on the host; GuestAddressError where it is not the guest's memory."""
+        return self._translate(gpa, AccessKind.WRITE if write else AccessKind.READ)
+
     def forget(self) -> None:
         """The tables have changed, or are about to go."""
         self._writable.clear()

@@ -94,9 +94,10 @@ class Vcpu:
         """`region` is a frame for the VMCS; `vpid` is not 0 and no other virtual processor's."""
         self.processor = processor
         self.region = region
+        self.memory = memory
+        self.vpid = vpid
         self.halted = False
         self.waiting_for_sipi = False
-        self._memory = memory
         self._registers = Registers()
         self._launched = False
         blank_region(memory, region, REVISION)
@@ -163,7 +164,7 @@ class Vcpu:
         """VMCLEAR, and leave nothing of the guest behind in the region."""
         _require(self.processor.vmclear(self.region))
         self.processor.remove(self.region)
-        self._memory.clear(self.region, PAGE_SIZE)
+        self.memory.clear(self.region, PAGE_SIZE)
 
 
 def _require(failed: VmFail | None) -> None:

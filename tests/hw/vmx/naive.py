@@ -1,11 +1,12 @@
-"""A second EPT walker, written from the manual's prose and as slow as it likes, to hold the model's walkers against.
+"""A second EPT walker, and one for a guest's own tables, written from the manual's prose and as slow as they like.
 
-It shares no code and no constant with them: it recurses where they loop, reads bytes where they read words, and keeps
-whole paths where they AND as they go.
+They share no code and no constant with the model's: they recurse or keep whole paths where the model's loop and AND as
+they go, and read bytes or bits where those read words.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from vafw.address import Hpa
@@ -67,3 +68,30 @@ def _descend(memory: PhysicalMemory, table: int, index: list[int], wanted: _Want
         return Verdict("violation", qualification=0x180 + wanted.code + allowed)
     size = 4096 * 512 ** (level - 1)
     return Verdict("translation", int(bits[12:52][::-1], 2) * 4096 + wanted.gpa % size, size, common)
+
+
+def naive_paging(read: Callable[[int], int], cr3: int, linear: int, access: str, *, user: bool) -> tuple[int, int]:
+    """A guest's own four levels, with EFER.NXE and CR0.WP set: (address, -1), or (-1, error code of the #PF).
+
+    `read` gives the entry at a guest-physical address.
+    """
+    code = (2 if access == "w" else 0) + (4 if user else 0) + (16 if access == "x" else 0)
+    table, path = cr3 // 4096 * 4096, list[str]()
+    for level in (4, 3, 2, 1):
+        bits = f"{read(table + 8 * (linear // 512 ** (level - 1) // 4096 % 512)):064b}"[::-1]
+        if bits[0] == "0":
+            return -1, code
+        path.append(bits)
+        maps = level == 1 or (level < 4 and bits[7] == "1")
+        below = 9 * (level - 1)
+        if "1" in bits[PHYSICAL_BITS:52] or (level == 4 and bits[7] == "1") or (maps and "1" in bits[13 : 12 + below]):
+            return -1, code + 9
+        table = int(bits[12:52][::-1], 2) * 4096
+        if maps:
+            break
+    writable, open_to_users = all(each[1] == "1" for each in path), all(each[2] == "1" for each in path)
+    executable = all(each[63] == "0" for each in path)
+    if (access == "w" and not writable) or (access == "x" and not executable) or (user and not open_to_users):
+        return -1, code + 1
+    size = 4096 * 512 ** (level - 1)
+    return table // size * size + linear % size, -1

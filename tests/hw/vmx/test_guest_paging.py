@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-import pytest
+import random
 
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.hw.vmx.naive import naive_paging
 from tests.hw.vmx.paged import CR3, PagedGuest
 from tests.hw.vmx.rig import LEVEL2, RAM
 from vafw.address import Hpa
+from vafw.hw.memory.physical import PhysicalMemory
 from vafw.hw.vmx import Access, AccessKind, GuestCpu, GuestProgram, Hlt, Running, VmExit
-from vafw.hw.vmx.bits import ExitReason
+from vafw.hw.vmx.bits import ExitReason, VmcsField
+from vafw.hw.vmx.ept import EptCapability
+from vafw.hw.vmx.guest import GuestCpu as Cpu
 from vafw.hw.vmx.operation import MoveToCr, Nop
+from vafw.hw.vmx.paging import Fault
+from vafw.hw.vmx.tlb import Tlb
 
 PAGE = 0x20_0000_0000
 READ, WRITE, FETCH = AccessKind
@@ -178,3 +188,48 @@ def test_a_guest_turns_paging_on_by_itself() -> None:
     assert launched(guest).reason is ExitReason.HLT
     assert guest.memory.read(Hpa(RAM + 0x5000), 8) == b"12345678"
     assert guest.field("ENTRY_CONTROLS") & 0x200
+
+
+FRAMES, INDICES = range(1, 6), (0, 1, 255)
+BARE: dict[int, int] = {VmcsField.GUEST_CR0: 0x8001_0021, VmcsField.GUEST_CR3: 0x1000, VmcsField.GUEST_CR4: 0x20A0}
+
+
+def random_guest_tables(chance: random.Random) -> PhysicalMemory:
+    """Frames full of entries that mostly lead on; guest-physical is host-physical."""
+    memory = PhysicalMemory(1 << 27)
+    for frame in FRAMES:
+        for index in INDICES:
+            flags = chance.choices([7, 3, 5, 1, 0, 7 | 1 << 63], [60, 8, 8, 4, 3, 6])[0]
+            entry = flags | chance.choice([*FRAMES, 8, 9]) << 12 | chance.choice([0, 0x20, 0x60, 0x120])
+            if chance.random() < 0.15:
+                entry = entry & ~0x3FFF_F000 | 0x80 | chance.randrange(2) << 21 | chance.randrange(2) << 12
+            if chance.random() < 0.05:
+                entry |= 1 << chance.randrange(64)
+            memory.write_u64(Hpa(frame * 4096 + index * 8), entry)
+    return memory
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 2**32), kind=st.sampled_from(AccessKind), user=st.booleans())
+def test_the_guests_own_walk_agrees_with_the_naive_one_also_when_it_is_remembered(
+    seed: int, kind: AccessKind, user: bool
+) -> None:
+    chance = random.Random(seed)
+    memory = random_guest_tables(chance)
+    cpu = Cpu(memory, EptCapability())
+    cpu.paging.efer = 0xD00
+
+    def read(gpa: int) -> int:
+        found = memory.read_ram_u64(gpa)
+        return 2**64 - 1 if found is None else found
+
+    cpu.bind(BARE, Tlb(), 0, 0)
+    for _ in range(15):
+        top, upper, lower, last = (chance.choice(INDICES) for _ in range(4))
+        linear = top << 39 | upper << 30 | lower << 21 | last << 12 | chance.randrange(4096)
+        letter = {READ: "r", WRITE: "w", FETCH: "x"}[kind]
+        expected = naive_paging(read, 0x1000, linear, letter, user=user)
+        for _ in range(2):
+            found = cpu.translate(linear, kind, user=user)
+            code = found.error_code if isinstance(found, Fault) else -1
+            assert (found if isinstance(found, int) else -1, code) == expected

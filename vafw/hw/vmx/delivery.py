@@ -32,6 +32,7 @@ from vafw.hw.vmx.paging import Fault
 
 _GATE: Final = struct.Struct("<HHBBHII")
 _INTERRUPT_GATE, _TRAP_GATE = 14, 15
+_SHADOWS: Final = int(Interruptibility.BLOCKING_BY_STI | Interruptibility.BLOCKING_BY_MOV_SS)
 _CONTRIBUTORY: Final = frozenset({0, 10, 11, 12, 13})
 _EXTERNAL_BIT, _IDT_BIT = 1, 2
 """Of an error code that names a gate: the event came from outside; the index is one of the IDT."""
@@ -72,6 +73,7 @@ def deliver(guest: GuestContext, fields: dict[int, int], event: Event) -> Fault 
     fields[VmcsField.GUEST_RFLAGS] = rflags & ~RFLAGS_IF if gate.kind == _INTERRUPT_GATE else rflags
     if event.kind is InterruptionType.NMI:
         fields[VmcsField.GUEST_INTERRUPTIBILITY] |= int(Interruptibility.BLOCKING_BY_NMI)
+    fields[VmcsField.GUEST_INTERRUPTIBILITY] &= ~_SHADOWS
     fields[VmcsField.GUEST_RIP] = gate.offset
     guest.interrupt(code, gate.offset, error_code=event.error_code is not None)
     return ""

@@ -25,6 +25,7 @@ from typing import Final, final
 from vafw.hw.memory.physical import PhysicalMemory
 from vafw.hw.vmx import instruction
 from vafw.hw.vmx.bits import (
+    DOUBLE_FAULT,
     EXCEPTIONS_WITH_ERROR_CODE,
     NMI_VECTOR,
     PAGE_FAULT,
@@ -327,12 +328,14 @@ class Execution:
                 return None
             if not isinstance(outcome, Fault):
                 return self._left_while_delivering(event, ept_exit(outcome))
+            if exception(self.fields, outcome):
+                return self._left_while_delivering(event, exception_exit(outcome, 0))
             second = second_event(event, outcome)
             if second is None:
                 return VmExit(ExitReason.TRIPLE_FAULT, detail=f"no handler could be reached for event {event.vector}")
-            fault = Fault(second.vector, second.error_code, second.linear)
-            if exception(self.fields, fault):
-                return self._left_while_delivering(event, exception_exit(fault, 0))
+            doubled = Fault(second.vector, second.error_code)
+            if second.vector == DOUBLE_FAULT and exception(self.fields, doubled):
+                return exception_exit(doubled, 0)
             event = second
 
     def _left_while_delivering(self, event: Event, left: VmExit) -> VmExit:

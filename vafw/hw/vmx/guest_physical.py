@@ -33,6 +33,8 @@ class WalkCount:
     """Linear addresses that had to be walked."""
     references: int = 0
     """Table entries read by those walks, the guest's and EPT's."""
+    uncached: int = 0
+    """The same if every step of them had walked EPT anew: what remembering guest-physical mappings saves."""
     ept_walks: int = 0
 
 
@@ -70,22 +72,34 @@ class GuestPhysical:
         if self._eptp is None:
             return 0
         known = None if kind is AccessKind.FETCH else self.mappings.find(gpa, kind)
-        return self._walk(gpa, kind) if known is None else known
+        found = self._walk(gpa, kind) if known is None else known
+        self._count_uncached(gpa)
+        return found
 
     def structure(self, gpa: int, *, write: bool) -> int | Violation | Misconfiguration:
         """The same for an entry of the guest's paging structures; `write` sets a flag in it."""
         if self._eptp is None:
             return 0
         written = write or self.structures_are_written
-        known = self.mappings.find(gpa, AccessKind.WRITE if written else AccessKind.READ)
-        if known is not None:
-            return known
-        found = walk_structure(self._memory, self._eptp, Gpa(gpa), written, self._capability)
-        return self._keep(gpa, AccessKind.WRITE if written else AccessKind.READ, found)
+        kind = AccessKind.WRITE if written else AccessKind.READ
+        known = self.mappings.find(gpa, kind)
+        found: int | Violation | Misconfiguration
+        if known is None:
+            walked = walk_structure(self._memory, self._eptp, Gpa(gpa), written, self._capability)
+            found = self._keep(gpa, kind, walked)
+        else:
+            found = known
+        if not write:
+            self._count_uncached(gpa)
+        return found
 
     def is_large(self, gpa: int) -> bool:
         """Whether one remembered EPT page covers the 2 MiB around an address; so does none at all without EPT."""
         return self._eptp is None or gpa >> SHIFT_2M in self.mappings.read_2m
+
+    def _count_uncached(self, gpa: int) -> None:
+        """What a walk of EPT for this address reads, whether it was made or not."""
+        self.count.uncached += _WALK_READS[21] if gpa >> SHIFT_2M in self.mappings.read_2m else _WALK_READS[12]
 
     def _walk(self, gpa: int, kind: AccessKind) -> int | Violation | Misconfiguration:
         """The quick way, where it is plain; else the careful one decides."""

@@ -200,6 +200,7 @@ class Paging:
         if not isinstance(delta, int):
             return delta
         self._second.count.references += 1
+        self._second.count.uncached += 1
         entry = self._memory.read_ram_u64(gpa + delta)
         return _Step(gpa, gpa + delta, _ALL_ONES if entry is None else entry)
 

@@ -112,7 +112,7 @@ class LogicalProcessor:
         self._vmxon_region: Hpa | None = None
         self._active: dict[Hpa, Vmcs] = {}
         self._current: Vmcs | None = None
-        self._translations = TranslationCache(memory, self._capability)
+        self.translations = TranslationCache(memory, self._capability)
         self._placed: dict[Hpa, GuestContext] = {}
 
     @property
@@ -165,7 +165,7 @@ class LogicalProcessor:
         self._vmxon_region = None
         self._current = None
         self._active.clear()
-        self._translations.invalidate_all()
+        self.translations.invalidate_all()
         self.tlb.clear()
 
     def vmcall(self) -> VmFail:
@@ -229,10 +229,10 @@ class LogicalProcessor:
         """Forget translations derived from one EPT pointer, or from all."""
         self._require_vmx()
         if kind is InveptType.ALL_CONTEXT:
-            self._translations.invalidate_all()
+            self.translations.invalidate_all()
             self.tlb.flush_ept()
         elif eptp_is_valid(eptp, self._capability):
-            self._translations.invalidate(eptp)
+            self.translations.invalidate(eptp)
             self.tlb.flush_ept(eptp >> 12)
         else:
             return self._fail(VmError.INVALID_OPERAND)
@@ -345,10 +345,10 @@ class LogicalProcessor:
         tsc = self.state.tsc + offset & _U64
         if secondary & SecondaryControl.ENABLE_EPT:
             eptp = fields[VmcsField.EPTP]
-            remembered = self._translations.tagged(eptp), self._translations.structures(eptp)
+            remembered = self.translations.tagged(eptp), self.translations.structures(eptp)
             guest.cpu.second.bind(eptp, *remembered)
         else:
-            guest.cpu.second.bind(None, self._translations.none, None)
+            guest.cpu.second.bind(None, self.translations.none, None)
         guest.cpu.bind(fields, self.tlb, vpid, tsc)
         return vpid
 

@@ -67,25 +67,36 @@ class Demand:
 
 def quick_walk(tables: dict[int, memoryview], root: int, gpa: int, demand: Demand) -> int:
     """The packed leaf of an access that is plainly allowed, else -1; `tables` is the memory's, `root` a frame."""
+    table = demand.table
     try:
         four = tables[root][gpa >> 39]
         three = tables[four & ADDRESS][gpa >> 30 & 511]
         two = tables[three & ADDRESS][gpa >> 21 & 511]
-        if not two & 0x80:
-            leaf = tables[two & ADDRESS][gpa >> 12 & 511]
-            rights = four & three & two
-            if (
-                rights & demand.table == demand.table
-                and not (four | three | two) & demand.table_bad
-                and leaf & demand.leaf_bad == demand.leaf
-            ):
-                return leaf & ADDRESS | _4K | rights & leaf & 7
-            return -1
+        leaf = tables[two & ADDRESS][gpa >> 12 & 511]
+    except (KeyError, IndexError):
+        return _quick_large(tables, root, gpa, demand)
+    rights = four & three & two
+    if (
+        rights & table == table
+        and not (four | three | two) & demand.table_bad
+        and leaf & demand.leaf_bad == demand.leaf
+    ):
+        return leaf & ADDRESS | _4K | rights & leaf & 7
+    return _quick_large(tables, root, gpa, demand) if two & 0x80 else -1
+
+
+def _quick_large(tables: dict[int, memoryview], root: int, gpa: int, demand: Demand) -> int:
+    """The same for a page of 2 MiB, whose frame was taken for a table's."""
+    try:
+        four = tables[root][gpa >> 39]
+        three = tables[four & ADDRESS][gpa >> 30 & 511]
+        two = tables[three & ADDRESS][gpa >> 21 & 511]
     except (KeyError, IndexError):
         return -1
     rights = four & three
     if (
-        rights & demand.table == demand.table
+        two & 0x80
+        and rights & demand.table == demand.table
         and not (four | three) & demand.table_bad
         and two & (demand.leaf_bad | 0x1F_F000) == demand.leaf
     ):
