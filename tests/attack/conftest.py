@@ -7,7 +7,14 @@ import pytest
 
 from tests.supervisor.machines import copy_office
 from vafw.attack import Supplies
-from vafw.cli.model_platform import load_plan
+from vafw.document.load import load_topology
+from vafw.plan.compile import compile_plan
+from vafw.provider.model.provider import ModelProvider
+
+
+def supplies_of(topology: Path) -> Supplies:
+    documents = load_topology(topology)
+    return Supplies.of(compile_plan(documents, ModelProvider.CAPABILITY), documents)
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +25,7 @@ def topology(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def supplies(topology: Path) -> Supplies:
-    return Supplies.of(load_plan(topology))
+    return supplies_of(topology)
 
 
 @pytest.fixture(scope="session")
@@ -38,4 +45,4 @@ def supplies_of_one(tmp_path_factory: pytest.TempPathFactory) -> Supplies:
         altered, times = re.subn(before, after, text)
         assert times == 1, (name, before)
         (folder / name).write_text(altered)
-    return Supplies.of(load_plan(topology))
+    return supplies_of(topology)

@@ -21,6 +21,7 @@ from vafw.attest.ledger import Ledger
 from vafw.attest.result import AttestationResult
 from vafw.attest.verifier import NONCE_BYTES, Verifier
 from vafw.clock import ManualClock
+from vafw.document.load import DocumentSet
 from vafw.fabric import PortKind
 from vafw.hw.pc import REMAPPING_UNIT, Pc
 from vafw.hw.pci import NetworkCard
@@ -76,14 +77,16 @@ class Supplies:
     plan: Plan
     files: LaunchFiles
     images: tuple[image.Image, ...]
+    documents: DocumentSet | None = None
+    """What the plan was compiled from, for attacks that are refused there."""
 
     @classmethod
-    def of(cls, plan: Plan) -> Supplies:
+    def of(cls, plan: Plan, documents: DocumentSet | None = None) -> Supplies:
         """Everything that the plan needs."""
         owner = measure.owner_policy([value.digest for value in plan.reference.vmm])
         files = LaunchFiles(measure.sinit_module(), measure.vmm_image(), owner.data.encode())
         folders = {vm.image.name: vm.image.folder for vm in plan.vms}
-        return cls(plan, files, tuple(image.load(folder, name) for name, folder in folders.items()))
+        return cls(plan, files, tuple(image.load(folder, name) for name, folder in folders.items()), documents)
 
 
 @final

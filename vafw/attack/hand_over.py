@@ -32,7 +32,7 @@ PAYLOAD: Final = b"a request that was on its way when everything changed".ljust(
 
 @final
 @dataclass
-class _Lending:
+class Lending:
     """Pages lent to the attacker's card, at the same address for the card as for the host."""
 
     running: Running
@@ -50,61 +50,61 @@ class _Lending:
 
 
 @contextmanager
-def _lending(running: Running) -> Iterator[_Lending]:
+def lending(running: Running) -> Iterator[Lending]:
     """A domain for the attacker's card; everything is taken back in the end, whatever happened."""
     remapping = running.vmm.remapping
     remapping.detach(EVIL)
     domain = remapping.create_domain()
-    lending = _Lending(running, running.computer.evil, domain)
+    lent = Lending(running, running.computer.evil, domain)
     remapping.attach(EVIL, domain)
     try:
-        yield lending
+        yield lent
     finally:
         remapping.detach(EVIL)
         remapping.destroy_domain(domain)
         running.pc.root_complex.config_write(EVIL, DEVICE_CONTROL, 2, INITIATE_FLR)
         running.pc.root_complex.enable_decoding(EVIL)
-        for page in lending.pages:
+        for page in lent.pages:
             running.give_back(page)
         running.faults()
 
 
 def _stale_translation(target: Target) -> Attempt:
     running = target.running
-    with _lending(running) as lending:
-        page = lending.lend()
-        lending.card.dma_write(page, b"in use")
+    with lending(running) as lent:
+        page = lent.lend()
+        lent.card.dma_write(page, b"in use")
         yield f"a card has used page {page:#x}, so that the unit remembers where it leads"
         if target.lacks(Mechanism.INVALIDATION):
             running.memory.write_u64(leaf_entry(running.memory, EVIL, page), 0)
         else:
-            running.vmm.remapping.unmap(lending.domain, Iova(page), PAGE_SIZE)
+            running.vmm.remapping.unmap(lent.domain, Iova(page), PAGE_SIZE)
         running.memory.write(page, CANARY)
         yield "the page is taken back and given to somebody else; the card writes to it again"
-        return _written(lending, page, Mechanism.INVALIDATION)
+        return _written(lent, page, Mechanism.INVALIDATION)
 
 
 def _in_flight(target: Target) -> Attempt:
     running = target.running
-    with _lending(running) as lending:
-        page = lending.lend()
+    with lending(running) as lent:
+        page = lent.lend()
         yield f"a card is released while a write of its own to {page:#x} is still on its way"
         if not target.lacks(Mechanism.QUARANTINE):
             running.vmm.remapping.detach(EVIL)
         running.memory.write(page, CANARY)
         yield "the page belongs to somebody else when the write arrives"
-        return _written(lending, page, Mechanism.QUARANTINE)
+        return _written(lent, page, Mechanism.QUARANTINE)
 
 
 def _translated(target: Target) -> Attempt:
     """A translated request walks no table: whoever may send one reaches all of memory."""
     running = target.running
     secret = running.page_of_vmm()
-    with _lending(running) as lending:
-        page = lending.lend()
+    with lending(running) as lent:
+        page = lent.lend()
         if target.lacks(Mechanism.ATS_BLOCK):
             _grant_ats(running)
-        lending.card.dma_write(page, b"in use")
+        lent.card.dma_write(page, b"in use")
         yield f"a card with memory of its own says that its request is translated already, and reads {secret:#x}"
         verdict = _read(running, secret, translated=True)
         if not verdict.succeeded:
@@ -128,16 +128,16 @@ def _reused_domain_id(target: Target) -> Attempt:
     """What the unit remembers of an address space, it remembers by the domain's id (XSA-399)."""
     running = target.running
     remapping = running.vmm.remapping
-    with _lending(running) as lending:
-        page = lending.lend()
-        lending.card.dma_write(page, b"in use")
+    with lending(running) as lent:
+        page = lent.lend()
+        lent.card.dma_write(page, b"in use")
         running.memory.write(page, CANARY)
         yield f"one card's domain has used page {page:#x}; another card gets a new and empty domain"
         reader = running.computer.neighbour
         domain = remapping.create_domain()
         remapping.attach(NEIGHBOUR, domain)
         if target.lacks(Mechanism.INVALIDATION):
-            _rename_domain(running, lending.domain)
+            _rename_domain(running, lent.domain)
         running.faults()
         answer = reader.dma_read(page, len(CANARY))
         recorded = running.faults()
@@ -167,9 +167,9 @@ def _grant_ats(running: Running) -> None:
 def _left_over_registers(target: Target) -> Attempt:
     """The new owner's page holds a packet from the wire; read as a descriptor it names the new owner's secret."""
     running = target.running
-    with _lending(running) as lending:
-        packet, secret = lending.lend(), lending.lend()
-        card = lending.card
+    with lending(running) as lent:
+        packet, secret = lent.lend(), lent.lend()
+        card = lent.card
         yield f"the last owner leaves a transmit ring at {packet:#x}, an address it knows the next owner will use"
         for register, value in (
             (RingRegister.BASE_LO, packet),
@@ -199,11 +199,11 @@ def _reset(entries: int) -> Mechanism:
     return Mechanism.FUNCTION_RESET if entries == 0 else Mechanism.VT_D
 
 
-def _written(lending: _Lending, page: Hpa, mechanism: Mechanism) -> Verdict:
+def _written(lent: Lending, page: Hpa, mechanism: Mechanism) -> Verdict:
     """A fault by the unit is the work of the step that was taken; what else stopped it speaks for itself."""
-    running = lending.running
+    running = lent.running
     running.faults()
-    fault = lending.card.dma_write(page, PAYLOAD)
+    fault = lent.card.dma_write(page, PAYLOAD)
     if running.memory.read(page, len(PAYLOAD)) == PAYLOAD:
         return Verdict(f"{EVIL} wrote into page {page:#x} of its next owner")
     recorded = running.faults()

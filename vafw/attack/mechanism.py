@@ -18,6 +18,7 @@ class Mechanism(StrEnum):
     FUNCTION_RESET = "function-reset"
     ACS = "acs"
     ATS_BLOCK = "ats-block"
+    RESERVED_MEMORY = "reserved-memory"
     DMA_PROTECTION = "dma-protection"
     EPT = "ept"
     BIOS_ACM = "bios-acm"
@@ -40,6 +41,7 @@ MEANING: Final[Mapping[Mechanism, str]] = {
     Mechanism.FUNCTION_RESET: "a function is reset before somebody else has it",
     Mechanism.ACS: "ports check requester ids and send requests up, not across",
     Mechanism.ATS_BLOCK: "no function may send requests that it says are translated (TT)",
+    Mechanism.RESERVED_MEMORY: "a device with memory of the firmware's is assigned to nobody (RMRR)",
     Mechanism.DMA_PROTECTION: "no device reaches what was measured before the VMM's tables are on (PMR)",
     Mechanism.EPT: "a guest's addresses are its own",
     Mechanism.BIOS_ACM: "the BIOS ACM resets the chipset before anything is measured",

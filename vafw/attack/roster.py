@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Final
 
-from vafw.attack import dma, evidence, guest, hand_over, interrupts, launch, peers, power
+from vafw.attack import dma, evidence, firmware, guest, hand_over, interrupts, launch, peers, power
 from vafw.attack.scenario import Scenario
 from vafw.errors import NoSuchObject
 
@@ -14,6 +14,7 @@ SCENARIOS: Final[tuple[Scenario, ...]] = (
     *peers.SCENARIOS,
     *interrupts.SCENARIOS,
     *hand_over.SCENARIOS,
+    *firmware.SCENARIOS,
     *guest.SCENARIOS,
     *launch.SCENARIOS,
     *evidence.SCENARIOS,

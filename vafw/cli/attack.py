@@ -101,9 +101,12 @@ def matrix(names: tuple[str, ...], topology: Path, as_json: bool) -> int:
 
 def _supplies(topology: Path) -> Supplies:
     from vafw.attack.computer import Supplies  # deferred: it stands on the modelled PC
-    from vafw.cli.model_platform import load_plan
+    from vafw.document.load import load_topology
+    from vafw.plan.compile import compile_plan
+    from vafw.provider.model.provider import ModelProvider
 
-    return Supplies.of(load_plan(topology))
+    documents = load_topology(topology)
+    return Supplies.of(compile_plan(documents, ModelProvider.CAPABILITY), documents)
 
 
 def _mechanism(name: str) -> Mechanism:
