@@ -21,6 +21,7 @@ from tests.captures.namespaces import missing
 from tests.conftest import ROOT
 
 TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+ASKING = (ROOT / "docs" / "asking-and-proving.md").read_text(encoding="utf-8")
 BLOCK = re.compile(
     r"(?:<!-- file: (?P<file>\S+) -->\n)?```(?P<language>[a-z]+)(?P<root> root)?\n(?P<text>.*?)```", re.DOTALL
 )
@@ -43,16 +44,16 @@ class Block:
         return [line for line in self.text.splitlines() if line and not line.startswith("make ")]
 
 
-def blocks() -> Iterator[Block]:
-    for found in BLOCK.finditer(TUTORIAL):
+def blocks(page: str) -> Iterator[Block]:
+    for found in BLOCK.finditer(page):
         if found["file"] or found["language"] == "sh":
             yield Block(found["file"], bool(found["root"]), found["text"])
 
 
-def script(*, root: bool) -> str:
-    """The tutorial as a program of bash that ends at the first command whose exit code is another than it says."""
+def script(page: str = TUTORIAL, *, root: bool) -> str:
+    """A page as a program of bash that ends at the first command whose exit code is another than it says."""
     lines = [f'vafw() {{ "{sys.executable}" -m vafw "$@"; }}', "set -u"]
-    for block in blocks():
+    for block in blocks(page):
         if block.file:
             lines += [f"mkdir -p {Path(block.file).parent}", f"cat > {block.file} <<'END'\n{block.text}END"]
         elif root or not block.root:
@@ -110,6 +111,13 @@ def test_the_tutorial_does_what_it_says_as_root_too(folder: Path) -> None:
         for name in NAMESPACES:
             subprocess.run(["ip", "netns", "delete", own_names(name)], capture_output=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+
+
+def test_the_page_on_asking_and_proving_does_what_it_says(folder: Path) -> None:
+    done = run(script(ASKING, root=False), folder)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    assert "+ passes now: ssh from user-os to any but private and special (inside)\n" in done.stdout
+    assert (folder / "fates.pcapng").stat().st_size > 0
 
 
 def test_every_make_target_of_the_tutorial_exists() -> None:

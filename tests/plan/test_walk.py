@@ -7,6 +7,7 @@ from itertools import product
 import pytest
 
 from tests.plan.conftest import Desk
+from vafw.plan.compile import check
 from vafw.plan.hops import path_proof
 from vafw.plan.walk import walk
 from vafw.traffic.packet_text import parse_packet
@@ -53,3 +54,41 @@ def test_every_rule_that_was_asked_says_why_it_did_not_decide(desk: Desk) -> Non
 def test_a_forged_source_stops_before_any_rule_is_asked(desk: Desk) -> None:
     found = walk(desk(), parse_packet("tcp 192.168.7.7:40000 -> 8.8.8.8:443 inside"))
     assert (found.steps[-1].rule, found.steps[-1].considered, found.passes) == ("(spoofed)", (), False)
+
+
+ROUTED = [
+    (
+        "firewall: {use: firewall, memory: 256 MiB, assign: [nic]}",
+        "firewall: {use: firewall, memory: 256 MiB, assign: [nic], router: {outside: [198.51.100.2/24], "
+        "inside: [10.0.0.254/24], gateway: [198.51.100.1]}}",
+    ),
+    ("gateway: [10.0.0.1]", "gateway: [10.0.0.254]"),
+]
+TRANSLATED = [
+    (
+        "  rules:\n",
+        "  nat:\n    masquerade: [user-os]\n    forward: [{name: shell, protocol: tcp, port: 2222, to: 10.0.0.2, "
+        "to-port: 22}]\n  rules:\n    - {name: in, from: internet, to: user-os, service: ssh, action: accept}\n",
+    )
+]
+
+
+def test_a_source_that_a_router_hides_is_shown_as_it_leaves(desk: Desk) -> None:
+    found = walk(desk(topology=ROUTED, policy=TRANSLATED), parse_packet("tcp 10.0.0.2:40000 -> 8.8.8.8:443"))
+    assert found.passes
+    assert str(found.steps[-1].leaves_as) == "tcp/443 from 198.51.100.2 (inside) to 8.8.8.8"
+
+
+def test_a_forwarded_port_leads_to_the_host_that_rules_see(desk: Desk) -> None:
+    found = walk(desk(topology=ROUTED, policy=TRANSLATED), parse_packet("tcp 8.8.8.8:40000 -> 198.51.100.2:2222"))
+    assert (found.passes, found.steps[0].rule) == (True, "in")
+    assert str(found.steps[0].leaves_as) == "tcp/22 from 8.8.8.8 (outside) to 10.0.0.2"
+
+
+def test_a_never_is_refuted_through_a_forwarded_port(desk: Desk) -> None:
+    (found,) = [each for each in check(desk(topology=ROUTED, policy=TRANSLATED)) if each.code == "VAFW-P020"]
+    assert found.notes == (
+        "counter-example: tcp/22 from 1.0.0.1 (outside) to 10.0.0.2",
+        "on the wire: tcp/2222 from 1.0.0.1 (outside) to 198.51.100.2",
+        "decided at: firewall",
+    )

@@ -23,7 +23,7 @@ from vafw.document.diagnostic import Diagnostic, Label, shown
 from vafw.document.scalar import TAGS, Scalar, Unresolvable, plain_value, tag_text, tagged_value
 from vafw.document.source import Source, Span
 
-NODE_LIMIT: Final = 100_000
+NODE_LIMIT: Final = 250_000
 """Nodes that a document may have, counting each alias as all that it stands for."""
 DEPTH_LIMIT: Final = 64
 """How deep mappings and sequences may nest."""

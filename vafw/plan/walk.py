@@ -101,8 +101,8 @@ def _steps(documents: DocumentSet, hops: Sequence[Hop], inner: Packet) -> Iterat
 def _step(documents: DocumentSet, hop: Hop, packet: Packet) -> Step:
     if hop.ruleset is None:
         return Step(hop.name, "pass", "", None, ())
-    beyond = outer_view([hop], packet)
-    translated = beyond if beyond != packet else None
+    outer = outer_view([hop], packet)
+    translated = None if outer == packet else outer if packet.side == INSIDE else packet
     if _is_spoofed(hop.ruleset, packet):
         return Step(hop.name, "drop", SPOOFED, span_at(documents.topology, USER_OS, "addresses"), ())
     considered: list[Considered] = []

@@ -20,7 +20,7 @@ from vafw.traffic.rule import Action, Packet, Rule, Ruleset, Selector, ServiceMa
 from vafw.traffic.space.diagram import Diagram
 from vafw.traffic.space.outcome import Outcome
 from vafw.traffic.space.path import Hop, outer_view, path_passing
-from vafw.traffic.space.space import Space, new_space, unnamed
+from vafw.traffic.space.space import Space, SpaceExhausted, new_space, unnamed
 from vafw.traffic.space.witness import witness
 
 
@@ -63,7 +63,10 @@ class Proof:
     @cached_property
     def passing(self) -> Outcome:
         """What may pass, and what surely does."""
-        return path_passing(self.space, self.hops)
+        try:
+            return path_passing(self.space, self.hops)
+        except MemoryError as error:
+            raise SpaceExhausted(sum(len(each.ruleset.rules) for each in self.hops if each.ruleset)) from error
 
     def packets(self, pattern: Pattern) -> Diagram:
         """The packets of a pattern."""

@@ -137,3 +137,20 @@ def test_five_thousand_rules_are_looked_at() -> None:
     assert {each.fault for each in found} >= {Fault.SHADOWED, Fault.REDUNDANT}
     assert all(other != each.at for each in found for other in each.by)
     assert {each.action for each in ruleset.rules} == set(FINAL)
+
+
+def test_of_redundant_rules_only_those_are_named_that_may_go_together() -> None:
+    near, far, whole = (
+        (Selector(None, AddressSet.from_texts([each])),) for each in ("192.0.2.0/25", "192.0.2.128/25", "192.0.2.0/24")
+    )
+    rules = (
+        rule("near", Action.ACCEPT, near),
+        rule("whole", Action.ACCEPT, whole),
+        rule("far", Action.ACCEPT, far),
+    )
+    assert scrutinise(Ruleset(rules, Action.DROP)) == (
+        Finding(0, Fault.REDUNDANT, (1,)),
+        Finding(2, Fault.SHADOWED, (1,)),
+    )
+    wide = rule("far-and-more", Action.ACCEPT, (Selector(None, AddressSet.from_texts(["192.0.2.128-192.0.3.9"])),))
+    assert scrutinise(Ruleset((*rules[:2], wide), Action.DROP)) == (Finding(0, Fault.REDUNDANT, (1,)),)

@@ -60,7 +60,7 @@ def _diagnostic(documents: DocumentSet, ruleset: Ruleset, finding: Finding) -> D
         span_at(documents.policy, "traffic", "rules", finding.at, "name"),
         _LABELS[finding.fault],
         related=tuple(_others(documents, ruleset, finding)),
-        notes=(f"and {more} more rules",) if more > 0 else (),
+        notes=(f"and {more} more",) if more > 0 else (),
         hint=_HINTS[finding.fault],
         severity=Severity.WARNING,
     )

@@ -7,7 +7,7 @@ mislead. Where no appliance enforces the rules, the clauses are about the rules 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from vafw.document.diagnostic import Diagnostic, DocumentInvalid, Label, did_you_mean
@@ -24,7 +24,7 @@ from vafw.plan.rules import compile_pattern, compile_rules
 from vafw.plan.wiring import joints, network_functions
 from vafw.traffic.proof import Counterexample, Pattern, Proof
 from vafw.traffic.reason import DEFAULT, SPOOFED
-from vafw.traffic.space.path import Hop
+from vafw.traffic.space.path import Hop, outer_view
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class _Prover:
             self._documents.policy.key_at("traffic", "prove", index, kind),
             "does not hold",
             related=deciding(self._documents, found),
-            notes=_shown(found),
+            notes=tuple(_shown(found, self._proof.hops)),
             hint="put a rule before it that drops such packets, or narrow the rule"
             if never
             else "put a rule before it that accepts such packets, or narrow the clause",
@@ -175,9 +175,14 @@ def _differing(
     )
 
 
-def _shown(found: Counterexample) -> tuple[str, ...]:
-    example = f"counter-example: {found.packet}"
-    return (example, f"decided at: {found.hop}") if found.hop else (example,)
+def _shown(found: Counterexample, hops: Sequence[Hop]) -> Iterator[str]:
+    """The packet, what it is on the wire where something translates it, and the hop that decides."""
+    yield f"counter-example: {found.packet}"
+    outer = outer_view(hops, found.packet)
+    if outer != found.packet:
+        yield f"on the wire: {outer}"
+    if found.hop:
+        yield f"decided at: {found.hop}"
 
 
 def deciding(documents: DocumentSet, found: Counterexample) -> tuple[Label, ...]:

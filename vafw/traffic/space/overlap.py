@@ -27,46 +27,62 @@ Hull: TypeAlias = tuple[int, int, int, int, int, int]
 """Lowest and highest source, destination and service; addresses of IPv6 without their lower halves."""
 
 
-def meeting(rules: Sequence[Rule]) -> list[list[int]]:
-    """For each rule the indexes, in order, of those before it that it may have packets in common with."""
-    found: list[set[int]] = [set() for _ in rules]
-    for version in (4, 6):
-        hulls = {at: hull for at, rule in enumerate(rules) if (hull := hull_of(rule, version))}
-        pairs = _few(hulls) if len(hulls) <= SHORT else _many(hulls)
-        for early, late in pairs:
-            found[late].add(early)
-    return [sorted(each) for each in found]
+class Sieve:
+    """The hulls of a list of rules."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._rules = rules
+        self._hulls = {
+            version: {at: hull for at, rule in enumerate(rules) if (hull := hull_of(rule, version))}
+            for version in (4, 6)
+        }
+
+    def has_hull(self, at: int) -> bool:
+        """Whether the rule speaks of addresses and services of one IP version at all."""
+        return any(at in hulls for hulls in self._hulls.values())
+
+    def meeting(self) -> list[list[int]]:
+        """For each rule the indexes, in order, of those before it that it may have packets in common with."""
+        found: list[set[int]] = [set() for _ in self._rules]
+        for hulls in self._hulls.values():
+            for early, late in _few(hulls) if len(hulls) <= SHORT else _many(hulls):
+                found[late].add(early)
+        return [sorted(each) if each else [] for each in found]
 
 
 def hull_of(rule: Rule, version: int) -> Hull | None:
     """The hull of the packets of this version that the rule speaks of; None where there are none."""
-    sources, destinations = _addresses(rule.sources, version), _addresses(rule.destinations, version)
-    services = _services(rule.services, version)
-    if sources is None or destinations is None or services is None:
+    sources = _addresses(rule.sources, version)
+    if sources is None:
         return None
-    return (*sources, *destinations, *services)
+    destinations = _addresses(rule.destinations, version)
+    if destinations is None:
+        return None
+    services = _services(rule.services, version)
+    return None if services is None else (*sources, *destinations, *services)
 
 
 def _addresses(selectors: Sequence[Selector], version: int) -> tuple[int, int] | None:
     shift = 0 if version == 4 else 64
-    ranges = [ranges for each in selectors if (ranges := each.addresses.ranges(version))]
-    if not ranges:
+    if len(selectors) == 1:  # nearly always
+        ranges = selectors[0].addresses.ranges(version)
+        return (ranges[0][0] >> shift, ranges[-1][1] >> shift) if ranges else None
+    some = [ranges for each in selectors if (ranges := each.addresses.ranges(version))]
+    if not some:
         return None
-    return min(each[0][0] for each in ranges) >> shift, max(each[-1][1] for each in ranges) >> shift
+    return min(each[0][0] for each in some) >> shift, max(each[-1][1] for each in some) >> shift
 
 
 def _services(services: Sequence[ServiceMatch], version: int) -> tuple[int, int] | None:
     """Protocol and port as one number, so that services of two protocols lie apart."""
     if not services:
         return 0, 1 << 24
-    fitting = [each for each in services if suits(each.protocol, version)]
-    if not fitting:
-        return None
-    lowest = min(each.protocol << 16 | (min(each.ports)[0] if each.ports else 0) for each in fitting)
-    highest = max(
-        each.protocol << 16 | (max(high for _, high in each.ports) if each.ports else 0xFFFF) for each in fitting
-    )
-    return lowest, highest
+    ends = []
+    for each in services:
+        if suits(each.protocol, version):
+            base = each.protocol << 16
+            ends += [(base + low, base + high) for low, high in each.ports or ((0, 0xFFFF),)]
+    return (min(ends)[0], max(high for _, high in ends)) if ends else None
 
 
 def _few(hulls: dict[int, Hull]) -> Iterator[tuple[int, int]]:

@@ -13,12 +13,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
+from typing import Final
 
-from vafw.traffic.rule import TCP, UDP, Rule, Ruleset
+from vafw.traffic.reason import State
+from vafw.traffic.rule import TCP, UDP, Ruleset
 from vafw.traffic.space.diagram import Diagram
 from vafw.traffic.space.outcome import left_over
-from vafw.traffic.space.overlap import hull_of, meeting
-from vafw.traffic.space.space import Space, new_space
+from vafw.traffic.space.overlap import Sieve
+from vafw.traffic.space.space import Space, SpaceExhausted, new_space
+
+_ONLY_NEW: Final = (State.NEW,)
 
 
 class Fault(Enum):
@@ -44,7 +48,11 @@ class Finding:
 
 def scrutinise(ruleset: Ruleset, space: Space | None = None) -> tuple[Finding, ...]:
     """Every rule that does no work, in the list's order; at most one finding a rule."""
-    return tuple(sorted(_Scrutiny(ruleset, space).findings(), key=lambda each: each.at))
+    try:
+        found = sorted(_Scrutiny(ruleset, space).findings(), key=lambda each: each.at)
+    except MemoryError as error:
+        raise SpaceExhausted(len(ruleset.rules)) from error
+    return tuple(found)
 
 
 class _Scrutiny:
@@ -52,12 +60,16 @@ class _Scrutiny:
         self._given = space
         self._ruleset = ruleset
         self._rules = ruleset.rules
+        self._sieve = Sieve(ruleset.rules)
+        self._involved = len(self._rules)
+        """Rules that may have packets in common with another."""
         self._spoken: dict[int, Diagram] = {}
         self._taken: dict[int, Diagram] = {}
 
     def findings(self) -> Iterator[Finding]:
         """Every finding; a rule that does another's work is not itself called redundant."""
-        before = meeting(self._rules)
+        before = self._sieve.meeting()
+        self._involved = len({at for late, each in enumerate(before) if each for at in (late, *each)})
         idle = {finding.at: finding for at in range(len(self._rules)) if (finding := self._idle(at, before[at]))}
         yield from idle.values()
         after: list[list[int]] = [[] for _ in self._rules]
@@ -75,7 +87,7 @@ class _Scrutiny:
 
     @cached_property
     def _space(self) -> Space:
-        return self._given or new_space(rules=len(self._rules))
+        return self._given or new_space(rules=self._involved)
 
     @cached_property
     def _considered(self) -> Diagram:
@@ -101,7 +113,7 @@ class _Scrutiny:
 
     def _idle(self, at: int, before: Sequence[int]) -> Finding | None:
         """The finding of a rule that decides on nothing."""
-        if not before and _plainly_speaks(self._rules[at], self._ruleset):
+        if not before and self._plainly_speaks(at):
             return None
         left = self._speaks_of(at)
         if self._space.is_empty(left):
@@ -111,6 +123,17 @@ class _Scrutiny:
             if self._space.is_empty(left):
                 return self._covered(at, [each for each in before if each <= other])
         return None
+
+    def _plainly_speaks(self, at: int) -> bool:
+        """Whether it is clear without a set that the rule speaks of some packet."""
+        rule = self._rules[at]
+        if self._ruleset.inside is not None or not self._sieve.has_hull(at):
+            return False
+        for selectors in (rule.sources, rule.destinations):
+            for each in selectors:
+                if each.side is not None:
+                    return False
+        return not rule.services or rule.services[0].protocol in (TCP, UDP)
 
     def _covered(self, at: int, before: Sequence[int]) -> Finding:
         """Which rules leave nothing to the rule."""
@@ -141,8 +164,8 @@ class _Scrutiny:
         rule = self._rules[at]
         if rule.log or rule.is_conditional or not rule.action.is_final:
             return None
-        if not after and rule.action is not self._ruleset.default and _only_new(rule):
-            return None
+        if not after and rule.states == _ONLY_NEW:
+            return Finding(at, Fault.REDUNDANT) if rule.action is self._ruleset.default else None
         left = self._speaks_of(at)
         for other in before:
             left = left & ~self._takes(other)
@@ -157,16 +180,3 @@ class _Scrutiny:
             left = left & ~self._takes(other)
         left_to_default = left_over(self._space, self._ruleset, rule.action)
         return Finding(at, Fault.REDUNDANT, tuple(doing)) if self._space.within(left, left_to_default) else None
-
-
-def _plainly_speaks(rule: Rule, ruleset: Ruleset) -> bool:
-    """Whether it is clear without a set that the rule speaks of some packet."""
-    if ruleset.inside is not None or any(each.side for each in (*rule.sources, *rule.destinations)):
-        return False
-    if rule.services and not any(each.protocol in (TCP, UDP) for each in rule.services):
-        return False
-    return any(hull_of(rule, version) for version in (4, 6))
-
-
-def _only_new(rule: Rule) -> bool:
-    return rule.states == (rule.states[0],) and rule.states[0].value == "new"

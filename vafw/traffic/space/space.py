@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable
 from typing import Final
 
+from vafw.errors import VafwError
 from vafw.traffic.address_set import AddressSet, Ranges
 from vafw.traffic.appliance import opposite
 from vafw.traffic.first_match import addresses_on, service_ranges
@@ -43,11 +44,22 @@ NEIGHBOUR: Final = ((133, 136),)
 """Router and neighbour solicitation and advertisement (RFC 4861): no rule speaks of them."""
 
 
-def new_space(*, rules: int = 0) -> Space:
-    """A space with room for so many rules."""
-    from vafw.traffic.space.with_oxidd import LARGE, SMALL, OxiddDiagrams  # deferred: a native library
+class SpaceExhausted(VafwError):
+    """The rules name so much that nothing can be proven about them within the memory that proofs may take."""
 
-    return Space(OxiddDiagrams(VARIABLES, room=LARGE if rules > 300 else SMALL))
+    def __init__(self, rules: int) -> None:
+        super().__init__(
+            f"what {rules} rules let pass must fit into {16 * 32} MiB of decision diagrams, and does not",
+            hint="rules that name many sources and many destinations crosswise cost most: name them together in zones",
+        )
+
+
+def new_space(*, rules: int = 0) -> Space:
+    """A space with room for so many rules; a set that outgrows it raises MemoryError."""
+    from vafw.traffic.space.with_oxidd import LARGE, MEDIUM, SMALL, OxiddDiagrams  # deferred: a native library
+
+    room = LARGE if rules > 3000 else MEDIUM if rules > 200 else SMALL
+    return Space(OxiddDiagrams(VARIABLES, room=room))
 
 
 class Space:
@@ -58,6 +70,7 @@ class Space:
         self.nothing: Final = diagrams.nothing
         self.everything: Final = diagrams.everything
         self._written: dict[Hashable, Diagram] = {}
+        self._bytes: dict[tuple[int, int, int], Diagram] = {}
         self.packets: Final = self._packets()
         """Every packet that some rule may be asked about, each written in one way only."""
 
@@ -113,11 +126,11 @@ class Space:
     def between(self, sources: Iterable[Selector], destinations: Iterable[Selector]) -> Diagram:
         """Packets from one of the sources to one of the destinations."""
         sources, destinations = tuple(sources), tuple(destinations)
-        if not any(each.side for each in (*sources, *destinations)):
-            return self._pair(addresses_on(sources, SIDES[0]), addresses_on(destinations, SIDES[0]))
+        if all(each.side is None for each in (*sources, *destinations)):
+            return self._pair(_joined(sources, SIDES[0]), _joined(destinations, SIDES[0]))
         return self.union(
             [
-                self.side(side) & self._pair(addresses_on(sources, side), addresses_on(destinations, opposite(side)))
+                self.side(side) & self._pair(_joined(sources, side), _joined(destinations, opposite(side)))
                 for side in SIDES
             ]
         )
@@ -183,8 +196,26 @@ class Space:
                 below = zero | below if high >> bit & 1 else zero & below
             highest = last - apart + 1
             found = (zeros[highest] & above) | (ones[highest] & below)
-        for bit in range(apart, field.width):
-            found = (ones if low >> bit & 1 else zeros)[last - bit] & found
+        return self._prefixed(field, low >> apart, field.width - apart, found)
+
+    def _prefixed(self, field: Field, prefix: int, length: int, rest: Diagram) -> Diagram:
+        """The set `rest` behind the first `length` bits of the field: byte by byte, as many prefixes share bytes."""
+        while length > 0:
+            size = length % 8 or 8
+            length -= size
+            rest = self._byte(field.first + length, size, prefix & (1 << size) - 1) & rest
+            prefix >>= size
+        return rest
+
+    def _byte(self, first: int, size: int, value: int) -> Diagram:
+        """Packets in which `size` bits from the variable `first` on have this value."""
+        found = self._bytes.get((first, size, value))
+        if found is None:
+            found = self.everything
+            for bit in range(size):
+                literals = self.diagrams.ones if value >> bit & 1 else self.diagrams.zeros
+                found = literals[first + size - 1 - bit] & found
+            self._bytes[first, size, value] = found
         return found
 
     def _addresses(self, field: Field, addresses: AddressSet) -> Diagram:
@@ -227,6 +258,13 @@ class Space:
             rest = Field(field.name, field.first + 32, 96)
             found = found & (~unused | self._is(rest, 0))
         return found & (icmp | self._is(ICMP_TYPE, 0))
+
+
+def _joined(selectors: tuple[Selector, ...], side: str) -> AddressSet:
+    """The addresses that the selectors mean when the packet is on this side."""
+    if len(selectors) == 1 and selectors[0].side in (None, side):  # nearly always
+        return selectors[0].addresses
+    return addresses_on(selectors, side)
 
 
 def unnamed(selectors: Iterable[Selector]) -> tuple[Selector, ...]:

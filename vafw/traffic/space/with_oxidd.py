@@ -1,6 +1,6 @@
 """Decision diagrams of OxiDD, with complement edges: the library that vafw uses.
 
-A store has room for a fixed number of nodes. What does not fit ends in a `VafwError` and not in a wrong answer.
+A store has room for a fixed number of nodes. What does not fit ends in a MemoryError and not in a wrong answer.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from oxidd.bcdd import BCDDFunction, BCDDManager
 from vafw.traffic.space.diagram import Diagram
 
 SMALL: Final = 1 << 20
-LARGE: Final = 1 << 24
-"""Room in nodes; memory is touched only as it fills (16 bytes a node)."""
+MEDIUM: Final = 1 << 22
+LARGE: Final = 1 << 25
+"""Room in nodes; most of it is touched only as it fills (16 bytes a node)."""
 
 
 class OxiddDiagrams:
