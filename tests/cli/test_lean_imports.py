@@ -54,6 +54,8 @@ def below(modules: set[str], names: tuple[str, ...]) -> list[str]:
         (["logs", "nobody"], (*MODEL, *ENGINE, *TERMINAL, *DOCUMENTS, *LOOP)),
         (["capture", "nobody", "--display", "x.png"], (*MODEL, *ENGINE, *TERMINAL, *DOCUMENTS, *LOOP)),
         (["attest", "nobody"], (*MODEL, *ENGINE, *TERMINAL, *DOCUMENTS)),
+        (["model", "--help"], (*MODEL, *ENGINE, *TERMINAL, *DOCUMENTS, *LOOP, "numpy")),
+        (["model", "tables", "--help"], (*ENGINE, *TERMINAL, *DOCUMENTS, *LOOP, "numpy", "vafw.vmm", "vafw.acpi")),
         (["measure", OFFICE], (*TERMINAL, *LOOP)),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, Vafw
+from vafw.acpi.dmar import Dmar, encode_dmar
 from vafw.address import Bdf, Hpa, Iova
 from vafw.errors import ExitCode
 from vafw.hw.memory import PhysicalMemory
@@ -179,6 +180,25 @@ def test_an_option_that_cannot_be_read_is_refused(vafw: Vafw, dumped: Dumped, op
 def test_a_file_that_is_not_there_is_refused(vafw: Vafw, dumped: Dumped) -> None:
     code, _, err = translate(vafw, [*dumped.unit, "--memory=/nowhere/dump.bin@0"], 0)
     assert (code, err) == (ExitCode.FAILED, "error: /nowhere/dump.bin: no such file or directory\n")
+
+
+def test_the_dmar_table_says_how_wide_host_addresses_are(vafw: Vafw, dumped: Dumped) -> None:
+    file = dumped.file.with_name("dmar.bin")
+    file.write_bytes(encode_dmar(Dmar(28, ())))
+    assert translate(vafw, [*dumped.whole, f"--dmar={file}"], 0x1000)[1].endswith(
+        "blocked, reason 0xc: a reserved field of a second-level paging entry is not zero\n"
+    )
+    file.write_bytes(encode_dmar(Dmar(39, ())))
+    assert "translated to 0x10001000" in translate(vafw, [*dumped.whole, f"--dmar={file}"], 0x1000)[1]
+
+
+def test_a_file_that_is_no_dmar_table_and_a_width_given_twice_are_refused(vafw: Vafw, dumped: Dumped) -> None:
+    code, _, err = translate(vafw, [*dumped.whole, f"--dmar={dumped.file}"], 0)
+    assert code == ExitCode.INVALID_DOCUMENT
+    assert err.startswith(f"error: {dumped.file}: must be an ACPI DMAR table: ")
+    code, _, err = translate(vafw, [*dumped.whole, f"--dmar={dumped.file}", "--haw=39"], 0)
+    assert code == ExitCode.USAGE
+    assert "--haw must not be given with --dmar, which says the width itself" in err
 
 
 def test_tables_prints_every_function_with_its_ranges(vafw: Vafw, dumped: Dumped) -> None:

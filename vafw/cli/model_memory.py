@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from vafw.address import Bdf
-from vafw.errors import PlatformUnable, VafwError
+from vafw.errors import InvalidDocument, PlatformUnable, UsageError, VafwError
 from vafw.hw.vtd.capability import TableRules
 from vafw.hw.vtd.page_dump import DumpedPages, PageDump
 from vafw.hw.vtd.registers import Capability, ExtendedCapability
@@ -64,14 +64,17 @@ def memory_option(function: Function) -> Function:
 
 
 def unit_options(function: Function) -> Function:
-    """`--rtaddr`, `--cap`, `--ecap` and `--haw`: the unit whose tables they are."""
+    """`--rtaddr`, `--cap`, `--ecap`, and `--haw` or `--dmar`: the unit whose tables they are."""
     for option in (
+        click.option(
+            "--dmar",
+            type=click.Path(path_type=Path),
+            help="The machine's ACPI DMAR table (/sys/firmware/acpi/tables/DMAR), which says the width, too.",
+        ),
         click.option(
             "--haw",
             type=click.IntRange(32, 52),
-            default=HOST_ADDRESS_BITS,
-            show_default=True,
-            help="Host address width in bits (the DMAR table's, plus 1).",
+            help=f"Host address width in bits.  [default: {HOST_ADDRESS_BITS}]",
         ),
         click.option("--ecap", type=number, required=True, help="ECAP, the register at 0x10."),
         click.option("--cap", type=number, required=True, help="CAP, the register at 0x08."),
@@ -86,9 +89,10 @@ def open_dump(pages: Sequence[tuple[Path, int]]) -> PageDump:
     return PageDump([DumpedPages(str(path), address, _mapped(path)) for path, address in pages])
 
 
-def table_rules(cap: int, ecap: int, haw: int) -> TableRules:
+def table_rules(cap: int, ecap: int, haw: int | None, dmar: Path | None) -> TableRules:
     """What the registers say about legal tables; PlatformUnable where they say nothing that a unit could."""
-    rules = TableRules.of(Capability(cap), ExtendedCapability(ecap), host_address_bits=haw)
+    width = _host_address_width(haw, dmar)
+    rules = TableRules.of(Capability(cap), ExtendedCapability(ecap), host_address_bits=width)
     if not rules.levels:
         raise PlatformUnable(
             f"CAP must say in SAGAW (bits 12:8) which tables the unit takes, but {cap:#x} names none",
@@ -119,6 +123,21 @@ def size_text(size: int) -> str:
         if not size & (1 << shift) - 1:
             return f"{size >> shift} {unit}"
     return f"{size} bytes"
+
+
+def _host_address_width(haw: int | None, dmar: Path | None) -> int:
+    """What was given, or what the DMAR table says; InvalidDocument for a file that is none."""
+    if dmar is None:
+        return HOST_ADDRESS_BITS if haw is None else haw
+    if haw is not None:
+        raise UsageError("--haw must not be given with --dmar, which says the width itself")
+    from vafw.acpi.dmar import decode_dmar  # deferred: only this option needs it
+    from vafw.wire import FormatError
+
+    try:
+        return decode_dmar(dmar.read_bytes()).host_address_width
+    except FormatError as error:
+        raise InvalidDocument(f"{dmar}: must be an ACPI DMAR table: {error}") from error
 
 
 def _mapped(path: Path) -> memoryview:

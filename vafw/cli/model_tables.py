@@ -48,12 +48,13 @@ def command(
     rtaddr: int,
     cap: int,
     ecap: int,
-    haw: int,
+    haw: int | None,
+    dmar: Path | None,
     rid: Bdf | None,
     as_json: bool,
 ) -> int:
     """Print the context of every function and the ranges it reaches; what is missing or malformed stands in place."""
-    listed = list_tables(open_dump(pages), root_table_address(rtaddr), table_rules(cap, ecap, haw))
+    listed = list_tables(open_dump(pages), root_table_address(rtaddr), table_rules(cap, ecap, haw, dmar))
     found = [each for each in listed if rid is None or not isinstance(each, FunctionListing) or each.source == rid]
     if not as_json:
         _print(found)

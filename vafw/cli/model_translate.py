@@ -45,14 +45,15 @@ def command(
     rtaddr: int,
     cap: int,
     ecap: int,
-    haw: int,
+    haw: int | None,
+    dmar: Path | None,
     rid: Bdf,
     iova: int,
     access: str,
     as_json: bool,
 ) -> int:
     """Walk the tables in a page dump as the remapping unit would; a blocked request is an answer, not an error."""
-    rules = table_rules(cap, ecap, haw)
+    rules = table_rules(cap, ecap, haw, dmar)
     walk = record_walk(
         open_dump(pages), root_table_address(rtaddr), rules, rid.requester_id, iova=iova, right=_RIGHTS[access]
     )
