@@ -138,6 +138,37 @@ def test_with_a_vpid_entries_survive_exits_and_without_one_no_exit() -> None:
     assert (with_vpid.seen(), without.seen()) == (1, 2)
 
 
+HOST_CR3, HOST_PAGE = 0x2_0000, 0x30_0000_0000
+
+
+def with_host_page(guest: Reader) -> None:
+    """Give the VMM a page of its own, and have it remembered under VPID 0."""
+    for table, shift in ((HOST_CR3, 39), (HOST_CR3 + 0x1000, 30), (HOST_CR3 + 0x2000, 21), (HOST_CR3 + 0x3000, 12)):
+        guest.memory.write_u64(Hpa(table + (HOST_PAGE >> shift & 511) * 8), table + 0x1000 | 0x23)
+    guest.processor.paging.load_cr3(HOST_CR3)
+    assert guest.processor.paging.translate(HOST_PAGE) == HOST_CR3 + 0x4000
+
+
+@pytest.mark.parametrize(("secondary", "hits"), [(0xA2, 1), (0x82, 0)])
+def test_the_vmms_own_entries_survive_a_guest_with_a_vpid_and_no_other(secondary: int, hits: int) -> None:
+    guest = Reader(SECONDARY_CONTROLS=secondary)
+    with_host_page(guest)
+    guest.seen()
+    guest.processor.paging.translate(HOST_PAGE)
+    assert guest.processor.paging.count.tlb_hits == hits
+
+
+def test_no_invalidation_of_guests_touches_vpid_0_and_the_vmms_own_does() -> None:
+    guest = Reader()
+    with_host_page(guest)
+    guest.processor.invvpid(InvvpidType.ALL_CONTEXT)
+    guest.processor.invept(InveptType.ALL_CONTEXT)
+    guest.memory.write_u64(Hpa(HOST_CR3 + 0x3000 + (HOST_PAGE >> 12 & 511) * 8), 0x5_0023)
+    assert guest.processor.paging.translate(HOST_PAGE) == HOST_CR3 + 0x4000
+    guest.processor.paging.invlpg(HOST_PAGE)
+    assert guest.processor.paging.translate(HOST_PAGE) == 0x5_0000
+
+
 def test_another_vpid_or_ept_pointer_sees_none_of_them() -> None:
     for field, value in ((VmcsField.VPID, 2), (VmcsField.EPTP, EPTP | 0x40)):
         guest = Reader()

@@ -46,6 +46,7 @@ CR3_TARGETS: Final = 4
 MSR_LIST_LENGTH: Final = 512
 """Entries of an MSR area (IA32_VMX_MISC bits 27:25); what silicon does with more is undefined, and here refused."""
 
+_ACTIVATE_SECONDARY: Final = int(PrimaryControl.ACTIVATE_SECONDARY)
 _VALID: Final = Interruption.VALID.mask
 _EXTERNAL_ONLY: Final = 0xFFFF_FFFF & ~Interruption.VECTOR.mask
 """Just VALID of these: an external interrupt, of which nothing but the vector is left to say."""
@@ -75,7 +76,7 @@ def controls_fault(vmcs: Vmcs, capability: EptCapability) -> str:
 
 def secondary_controls(vmcs: Vmcs) -> int:
     """The secondary processor-based controls in force: none where the primary ones do not activate them."""
-    if vmcs.fields[VmcsField.PRIMARY_CONTROLS] & PrimaryControl.ACTIVATE_SECONDARY:
+    if vmcs.fields[VmcsField.PRIMARY_CONTROLS] & _ACTIVATE_SECONDARY:
         return vmcs.fields[VmcsField.SECONDARY_CONTROLS]
     return 0
 

@@ -57,6 +57,10 @@ from vafw.hw.vmx.operation import (
 )
 from vafw.hw.vmx.paging import Fault
 
+_TIMER: Final = int(PinControl.ACTIVATE_PREEMPTION_TIMER)
+_WATCHED: Final = int(PrimaryControl.INTERRUPT_WINDOW_EXITING | PrimaryControl.MONITOR_TRAP_FLAG)
+"""Controls that have the execution looked at between two operations."""
+_EVENT_TYPES: Final = tuple(InterruptionType)
 _VALID: Final = Interruption.VALID.mask
 _SHADOWS: Final = int(Interruptibility.BLOCKING_BY_STI | Interruptibility.BLOCKING_BY_MOV_SS)
 _HLT_EXIT: Final = VmExit(ExitReason.HLT, instruction_length=Hlt.length)
@@ -104,14 +108,10 @@ class Execution:
         self.guest = guest
         self.stepped = False
         """An operation has been carried out since the VM entry."""
-        timed = fields[VmcsField.PIN_CONTROLS] & PinControl.ACTIVATE_PREEMPTION_TIMER
+        timed = fields[VmcsField.PIN_CONTROLS] & _TIMER
         self.timer_from = fields[VmcsField.PREEMPTION_TIMER] if timed else None
         """Where the preemption timer started; it counts operations."""
-        self.watched = bool(
-            timed
-            or fields[VmcsField.PRIMARY_CONTROLS]
-            & (PrimaryControl.INTERRUPT_WINDOW_EXITING | PrimaryControl.MONITOR_TRAP_FLAG)
-        )
+        self.watched = bool(timed or fields[VmcsField.PRIMARY_CONTROLS] & _WATCHED)
 
     def run(self) -> VmExit:
         """To the VM exit."""
@@ -135,7 +135,7 @@ class Execution:
             self._continue()
             return None
         fields[VmcsField.ENTRY_INTERRUPTION] = injected & ~_VALID
-        kind = InterruptionType(Interruption.TYPE.get(injected))
+        kind = _EVENT_TYPES[Interruption.TYPE.get(injected)]
         code = fields[VmcsField.ENTRY_ERROR_CODE] if injected & Interruption.ERROR_CODE.mask else None
         event = Event(Interruption.VECTOR.get(injected), kind, code)
         if fields[VmcsField.GUEST_IDTR_LIMIT]:

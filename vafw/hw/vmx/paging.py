@@ -23,9 +23,12 @@ from vafw.hw.vmx.bits import (
     CR4_PGE,
     CR4_SMAP,
     CR4_SMEP,
+    EFER_LMA,
+    EFER_LME,
     EFER_NXE,
     GENERAL_PROTECTION,
     PAGE_FAULT,
+    EntryControl,
     GuestPagingEntry,
     PageFaultCode,
     VmcsField,
@@ -55,6 +58,8 @@ _SHIFT: Final = (0, 12, 21, 30, 39)
 _LARGE_RESERVED: Final = (0, 0, 0x1F_E000, 0x3FFF_E000)
 """Address bits that must be 0 in a leaf, by level; bit 12 is the page's PAT bit."""
 _ALL_ONES: Final = 0xFFFF_FFFF_FFFF_FFFF
+_LOAD_EFER: Final = int(EntryControl.LOAD_EFER)
+_IA32E_GUEST: Final = int(EntryControl.IA32E_GUEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +124,14 @@ class Paging:
             return entry & _ADDRESS | linear & (1 << (entry >> SHIFT_LSB & 0x3F)) - 1
         self._second.count.tlb_misses += 1
         return self._walk(linear, kind, user)
+
+    def load_efer(self, fields: dict[int, int]) -> None:
+        """VM entry: from the guest-state area, or LMA and LME from the entry controls."""
+        controls = fields[VmcsField.ENTRY_CONTROLS]
+        if controls & _LOAD_EFER:
+            self.efer = fields[VmcsField.GUEST_EFER]
+        else:
+            self.efer = self.efer & ~EFER_LMA | (EFER_LMA | EFER_LME if controls & _IA32E_GUEST else 0)
 
     # -- what software does to it -----------------------------------------------------------------------------
 

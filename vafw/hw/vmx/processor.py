@@ -26,12 +26,9 @@ from vafw.hw.vmx.bits import (
     CR0_PE_PG,
     CR4_PAE,
     CR4_VMXE,
-    EFER_LMA,
-    EFER_LME,
     LINK_POINTER_INVALID,
     REVISION,
     VMCS_BYTES,
-    EntryControl,
     ExitControl,
     ExitReason,
     PrimaryControl,
@@ -46,6 +43,7 @@ from vafw.hw.vmx.ept import EptCapability, eptp_is_valid
 from vafw.hw.vmx.execution import Execution, ProcessorState, Registers
 from vafw.hw.vmx.exit import VmExit, record
 from vafw.hw.vmx.guest import GuestContext, GuestCpu, GuestProgram
+from vafw.hw.vmx.host_paging import HostPaging
 from vafw.hw.vmx.msr import FEATURE_CONTROL, FEATURE_LOCK, FEATURE_VMX, capability_msr
 from vafw.hw.vmx.msr_area import load_msrs, store_msrs
 from vafw.hw.vmx.tlb import Tlb
@@ -54,6 +52,11 @@ from vafw.hw.vmx.vmcs import Vmcs, clear_region, revision_of
 
 _U64: Final = 0xFFFF_FFFF_FFFF_FFFF
 _TSC_OFFSETTING: Final = int(PrimaryControl.USE_TSC_OFFSETTING)
+_ENABLE_EPT: Final = int(SecondaryControl.ENABLE_EPT)
+_ENABLE_VPID: Final = int(SecondaryControl.ENABLE_VPID)
+_SAVE_EFER: Final = int(ExitControl.SAVE_EFER)
+_SAVE_TIMER: Final = int(ExitControl.SAVE_PREEMPTION_TIMER)
+"""As integers: a flag's own operators cost more than the rest of a VM entry."""
 
 
 class InvalidOpcode(VafwError):
@@ -107,6 +110,8 @@ class LogicalProcessor:
         self.blocked_by_mov_ss = False
         """The instruction before was a MOV to SS."""
         self.tlb = Tlb()
+        self.paging = HostPaging(memory, capability or EptCapability(), self.tlb)
+        """The VMM's own page tables."""
         self._memory = memory
         self._capability = capability or EptCapability()
         self._vmxon_region: Hpa | None = None
@@ -337,13 +342,13 @@ class LogicalProcessor:
     def _bind(self, vmcs: Vmcs, guest: GuestContext) -> int:
         """Give the guest its tables, its caches and its clock; returns the VPID that its entries are tagged with."""
         fields, secondary = vmcs.fields, secondary_controls(vmcs)
-        vpid = fields[VmcsField.VPID] if secondary & SecondaryControl.ENABLE_VPID else 0
+        vpid = fields[VmcsField.VPID] if secondary & _ENABLE_VPID else 0
         if not vpid and len(self.tlb):
             self.tlb.flush(0)
-        _load_efer(fields, guest.cpu)
+        guest.cpu.paging.load_efer(fields)
         offset = fields[VmcsField.TSC_OFFSET] if fields[VmcsField.PRIMARY_CONTROLS] & _TSC_OFFSETTING else 0
         tsc = self.state.tsc + offset & _U64
-        if secondary & SecondaryControl.ENABLE_EPT:
+        if secondary & _ENABLE_EPT:
             eptp = fields[VmcsField.EPTP]
             remembered = self.translations.tagged(eptp), self.translations.structures(eptp)
             guest.cpu.second.bind(eptp, *remembered)
@@ -355,11 +360,11 @@ class LogicalProcessor:
     def _leave(self, run: Execution, vpid: int) -> None:
         """What a VM exit saves, and what it has to forget."""
         fields, controls = run.fields, run.fields[VmcsField.EXIT_CONTROLS]
-        if controls & ExitControl.SAVE_EFER:
+        if controls & _SAVE_EFER:
             fields[VmcsField.GUEST_EFER] = run.guest.cpu.paging.efer
         if fields[VmcsField.EXIT_MSR_STORE_COUNT]:
             store_msrs(run)
-        if run.timer_from is not None and not controls & ExitControl.SAVE_PREEMPTION_TIMER:
+        if run.timer_from is not None and not controls & _SAVE_TIMER:
             fields[VmcsField.PREEMPTION_TIMER] = run.timer_from
         if not vpid and len(self.tlb):
             self.tlb.flush(0)
@@ -383,13 +388,3 @@ class LogicalProcessor:
 
 def _entry_failure(vmcs: Vmcs, reason: ExitReason, qualification: int, why: str) -> VmExit:
     return record(vmcs.fields, VmExit(reason, qualification, entry_failed=True, detail=why))
-
-
-def _load_efer(fields: dict[int, int], cpu: GuestCpu) -> None:
-    """From its field, or LMA and LME from the entry controls."""
-    controls = fields[VmcsField.ENTRY_CONTROLS]
-    if controls & EntryControl.LOAD_EFER:
-        cpu.paging.efer = fields[VmcsField.GUEST_EFER]
-        return
-    long_mode = EFER_LMA | EFER_LME
-    cpu.paging.efer = cpu.paging.efer & ~EFER_LMA | (long_mode if controls & EntryControl.IA32E_GUEST else 0)
