@@ -5,7 +5,7 @@ cd = cd "$(ROOT)" &&
 bin = "$(ROOT).venv/bin/"
 resolve = $(bin)uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header
 .DEFAULT_GOAL := help
-.PHONY: help up check test lint types layers unit tools qemu tpm format images measure captures differential bench lock clean venv venv-test
+.PHONY: help up check test lint types layers unit tools qemu tpm format images measure captures differential range bench lock clean venv venv-test
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' "$(ROOT)Makefile" | sed -E 's/:.*## /\t/' | expand -t 12
@@ -56,6 +56,10 @@ captures: venv-test ## make the shipped captures of real traffic anew (root, net
 
 differential: venv-test ## hundreds of random policies through the kernel and the engine (root); POLICIES=300
 	$(cd) VAFW_DIFFERENTIAL_POLICIES=$(or $(POLICIES),300) $(bin)pytest -q -s tests/traffic/test_differential.py
+
+range: venv-test ## attacks without hundreds of sets of mechanisms, hundreds of random TPM lives; SETS=300
+	$(cd) VAFW_ATTACK_SETS=$(or $(SETS),300) VAFW_TPM_LIVES=$(or $(SETS),300) \
+	  $(bin)pytest -q tests/attack/test_matrix.py tests/hw/tpm/test_differential.py
 
 bench: venv-test ## benchmarks, printed as figures and ratios
 	$(cd) for each in benchmarks/*.py; do $(bin)python "$$each" || exit; done

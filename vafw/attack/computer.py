@@ -38,6 +38,10 @@ from vafw.provider.model.measured import MeasuredMachine
 from vafw.provider.model.tamper import TamperPlan
 from vafw.supervisor.gate import GateDecision, decide
 
+SHARED: Final = Bdf(0xF4, 0, 0)
+"""A card with two virtual functions, for two owners (SR-IOV)."""
+_SHARED_MAC: Final = bytes.fromhex("525400ee00f4")
+_VIRTUAL_MACS: Final = (bytes.fromhex("525400ee0100"), bytes.fromhex("525400ee0101"))
 EVIL: Final = Bdf(0xF2, 0, 0)
 NEIGHBOUR: Final = Bdf(0xF3, 0, 0)
 _ROOT_PORT: Final = Bdf(0, 0x1D, 7)
@@ -101,6 +105,8 @@ class Computer:
         self._without = without
         self.pc: Pc = build_pc(_with_switch(self.plan.machine), user_side=False, capability=_UNIT)
         unit = REMAPPING_UNIT if self.pc.unit is not None else None
+        shared = NetworkCard(SHARED, self.pc.root_complex, _SHARED_MAC, virtual_macs=_VIRTUAL_MACS)
+        self.pc.root_complex.attach(shared)
         self.owner = self._ownership()
         self.measured = MeasuredMachine(self.plan, self.pc.memory, secrets.token_bytes, unit, self.owner)
         self.pc.root_complex.guard = self.measured.dma_guard

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, final
 
-from vafw.address import PAGE_SIZE, Hpa, Iova
+from vafw.address import PAGE_SIZE, Bdf, Hpa, Iova
 from vafw.attack import record
-from vafw.attack.computer import EVIL, NEIGHBOUR
+from vafw.attack.computer import EVIL, NEIGHBOUR, SHARED
 from vafw.attack.entries import context_entry, leaf_entry
 from vafw.attack.mechanism import Mechanism
 from vafw.attack.running import CANARY, Running
@@ -26,6 +26,7 @@ from vafw.hw.pci.config import DEVICE_CONTROL, INITIATE_FLR
 from vafw.hw.pci.network_card import Control, NetworkCard, NetworkRegister
 from vafw.hw.pci.ring import Descriptor, RingRegister
 from vafw.hw.vtd.bits import ContextEntry, TranslationType
+from vafw.vmm.virtual_functions import show_virtual_functions
 
 PAYLOAD: Final = b"a request that was on its way when everything changed".ljust(len(CANARY), b".")
 
@@ -67,6 +68,27 @@ def lending(running: Running) -> Iterator[Lending]:
         for page in lent.pages:
             running.give_back(page)
         running.faults()
+
+
+def _virtual_function(target: Target) -> Attempt:
+    """Two virtual functions of one card, for two VMs: each has a requester id, and so a table, of its own."""
+    running = target.running
+    root_complex, remapping = running.pc.root_complex, running.vmm.remapping
+    page = running.page_of_vmm()
+    mine, other = show_virtual_functions(root_complex, SHARED, 2)
+    domains = [remapping.create_domain(), remapping.create_domain()]
+    remapping.map(domains[1], Iova(page), page, PAGE_SIZE)
+    for bdf, domain in zip((mine, other), domains, strict=True):
+        remapping.attach(bdf, domain)
+        root_complex.set_bus_master(bdf, True)
+    yield f"virtual functions {mine} and {other} of one card have two owners; the first reads {page:#x} of the second's"
+    verdict = _read(running, page, translated=False, source=mine)
+    for bdf, domain in zip((mine, other), domains, strict=True):
+        remapping.detach(bdf)
+        remapping.destroy_domain(domain)
+    root_complex.config_write(SHARED, DEVICE_CONTROL, 2, INITIATE_FLR)
+    running.give_back(page)
+    return verdict
 
 
 def _stale_translation(target: Target) -> Attempt:
@@ -115,11 +137,11 @@ def _translated(target: Target) -> Attempt:
     return verdict
 
 
-def _read(running: Running, secret: Hpa, *, translated: bool) -> Verdict:
+def _read(running: Running, secret: Hpa, *, translated: bool, source: Bdf = EVIL) -> Verdict:
     running.faults()
-    answer = running.pc.root_complex.dma_read(EVIL, Iova(secret), len(CANARY), translated=translated)
+    answer = running.pc.root_complex.dma_read(source, Iova(secret), len(CANARY), translated=translated)
     if answer == CANARY:
-        return Verdict(f"{EVIL} read {len(CANARY)} bytes of the VMM at host address {secret:#x}")
+        return Verdict(f"{source} read {len(CANARY)} bytes of the VMM at host address {secret:#x}")
     recorded = running.faults()
     return record.of_fault(recorded[0]) if recorded else Verdict(str(answer), Mechanism.ATS_BLOCK)
 
@@ -235,6 +257,13 @@ SCENARIOS: Final = (
         "S6, E2",
         (layer(Mechanism.ATS_BLOCK, Mechanism.VT_D),),
         _translated,
+    ),
+    Scenario(
+        "virtual-function",
+        "A virtual function of a shared card reaches the memory of the owner of another one.",
+        "S8, E7",
+        (layer(Mechanism.VT_D),),
+        _virtual_function,
     ),
     Scenario(
         "reused-domain-id",
