@@ -43,7 +43,7 @@ class Appliance(Head):
     """Its network ports: ``outside`` faces the wire, ``inside`` the user."""
     assign: tuple[Literal["network", "display", "storage", "usb", "audio", "other"], ...] = ()
     """Classes of device that may be assigned to it."""
-    enforces: tuple[Literal["traffic", "dns"], ...] = ()
+    enforces: tuple[Literal["traffic", "dns", "ids", "vpn", "proxy"], ...] = ()
     """Parts of a policy that it can enforce."""
     minimum_memory: Size = 64 * 1024 * 1024
     """The least memory it runs in."""

@@ -321,6 +321,19 @@ CODES: Final = table(
             'when: {days: [mon, tue], from: "08:30", until: "18:00"}',
         ),
         Code(
+            "VAFW-D041",
+            "no WireGuard public key",
+            "A peer is known by its public key: 32 bytes in base64.",
+            "Write what `wg pubkey` prints.",
+        ),
+        Code(
+            "VAFW-D042",
+            "no endpoint of a tunnel",
+            "A tunnel's other end is named by address and port: its name could only be resolved outside the tunnel.",
+            "Write the address and the port.",
+            'endpoint: "198.51.100.7:51820"',
+        ),
+        Code(
             "VAFW-D028",
             "a rule that contradicts itself",
             "A mark belongs to the action mark alone, and a packet that belongs to nothing can be neither accepted nor "

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from vafw.document.model import Address, DocumentModel, Head, Interface, Name, Size, as_json, text_of_form
+from vafw.document.sections import DnsSection, IdsSection, ProxySection, VpnSection
 
 PortName = Annotated[
     str,
@@ -64,6 +65,14 @@ class ApplianceUse(DocumentModel):
     """Whether traffic passes through it or is only shown to it."""
     router: Routing | None = None
     """Makes a firewall a router; needed where the policy translates addresses."""
+    dns: DnsSection | None = None
+    """What a resolver or DNS filter blocks and whom it asks."""
+    ids: IdsSection | None = None
+    """What an intrusion detection looks for."""
+    vpn: VpnSection | None = None
+    """A WireGuard tunnel."""
+    proxy: ProxySection | None = None
+    """What a forward proxy lets through."""
     config: dict[Name, Annotated[Any, AfterValidator(as_json)]] = Field(default_factory=dict)
     """Settings of the appliance, as its manifest lists them."""
 

@@ -237,6 +237,27 @@ CODES: Final = table(
             "Number the inside from a range of its own.",
         ),
         Code(
+            "VAFW-T084",
+            "a section that nobody carries out",
+            "The sections `dns:`, `ids:`, `vpn:` and `proxy:` belong to appliances whose manifest enforces them; on "
+            "any other they would be words.",
+            "Move the section to an appliance that enforces it.",
+            "dns: {use: dns-filter, dns: {block: [lists/ads.txt]}}",
+        ),
+        Code(
+            "VAFW-T085",
+            "an IDS beside the path that is to drop",
+            "Packets are only shown to an appliance of mode mirror; what it drops has long passed.",
+            "Let it raise alerts, or put it into the path.",
+            "ids: {use: ids, mode: mirror, ids: {rules: [local.rules], on-match: alert}}",
+        ),
+        Code(
+            "VAFW-T086",
+            "a signature that is not understood",
+            "An IDS that passes over what it cannot read would miss what the signature names, and nobody would know.",
+            "Write it with the keywords that are known here, or take it out of the file.",
+        ),
+        Code(
             "VAFW-P001",
             "an unknown zone",
             "A zone is user-os, an appliance, any, internet, rfc1918, or one that the policy defines.",

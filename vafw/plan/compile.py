@@ -10,24 +10,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Interface, IPv6Interface, ip_address
 from typing import Any, Final
 
 from vafw.address import Bdf
 from vafw.attest.reference import AcceptedValue, ReferenceValues
 from vafw.document.appliance import Appliance, ConfigOption
 from vafw.document.diagnostic import Diagnostic, DocumentInvalid, Severity, in_order
-from vafw.document.load import DocumentSet, read_listed
+from vafw.document.load import DocumentSet
 from vafw.document.machine import Device, Machine
 from vafw.document.reference_values import AcceptedDigest, ReferenceValuesDocument
-from vafw.document.source import Source
 from vafw.document.topology import Routing
 from vafw.errors import PlatformUnable
 from vafw.machine.capability import Capability
 from vafw.machine.inventory import DeviceClass, Iommu, MachineInventory, PciFunction
 from vafw.plan.checks import CHECKS, idle_rules, proofs
-from vafw.plan.checks.place import span_at
 from vafw.plan.checks.settings import as_texts
-from vafw.plan.list_file import listed_names
+from vafw.plan.lists import blocked_names, names_listed, signature_lines
 from vafw.plan.plan import FailureAction, ImagePlan, LaunchPlan, Plan, VmPlan, VmRole
 from vafw.plan.ports import PORTS
 from vafw.plan.roster import VmUse, by_name, roster, router_of, user_os
@@ -35,6 +34,7 @@ from vafw.plan.rules import compile_rules
 from vafw.plan.wiring import wires
 from vafw.trace import Value
 from vafw.traffic.conditions import patterns_of
+from vafw.traffic.routed import Link, Links
 
 _NEEDED_FOR: Final = {
     Capability.DMA_REMAPPING: "keep assigned devices to the memory of their VM (DMA remapping)",
@@ -172,17 +172,21 @@ def _user_config(documents: DocumentSet) -> dict[str, Value]:
 def _router_config(documents: DocumentSet, routing: Routing) -> dict[str, Value]:
     """Both links of a router; outside it is the machine's own card."""
     topology = documents.topology.model
+    card = documents.machine.model.devices[topology.path[0]].mac
     return {
-        "outside": {
-            "mac": documents.machine.model.devices[topology.path[0]].mac,
-            "addresses": [str(each) for each in routing.outside],
-            "gateway": list(routing.gateway),
-        },
-        "inside": {
-            "mac": own_mac(topology.name, "inside"),
-            "addresses": [str(each) for each in routing.inside],
-        },
+        "outside": {"mac": card, **_addresses_config(routing.outside), "gateway": list(routing.gateway)},
+        "inside": {"mac": own_mac(topology.name, "inside"), **_addresses_config(routing.inside)},
     }
+
+
+def _addresses_config(addresses: tuple[IPv4Interface | IPv6Interface, ...]) -> dict[str, Value]:
+    return {"addresses": [str(each) for each in addresses]}
+
+
+def links_of(routing: Routing) -> Links:
+    """A router's links as far as rules depend on them: without MAC addresses."""
+    gateways = tuple((each.version, int(each)) for each in map(ip_address, routing.gateway))
+    return Links(Link(bytes(6), routing.outside, gateways), Link(bytes(6), routing.inside))
 
 
 def own_mac(topology: str, station: str) -> str:
@@ -215,7 +219,24 @@ def _appliance_config(documents: DocumentSet, use: VmUse, manifest: Appliance) -
             config[name] = _setting(documents, use, name, option)
         elif option.default is not None:
             config[name] = option.default
-    return config
+    return config | _section_config(documents, use, config)
+
+
+def _section_config(documents: DocumentSet, use: VmUse, config: Mapping[str, Value]) -> dict[str, Value]:
+    """What a section means to the program of the model platform: names of a DNS filter, signatures of an IDS."""
+    declared = documents.topology.model.appliances[use.name]
+    if declared.ids is not None:
+        home = [str(each) for each in declared.ids.home] or [str(each.ip) for each in user_os(documents).addresses]
+        return {"rules": list(signature_lines(documents, use.name, declared.ids)), "home": list(home)}
+    section = declared.dns
+    if section is None:
+        return {}
+    allowed = [name.removeprefix("*.") for name in section.allow]
+    given = {key: value if isinstance(value := config.get(key), list) else [] for key in ("block", "allow")}
+    return {
+        "block": [*given["block"], *blocked_names(documents, use.name, section)],
+        "allow": [*given["allow"], *allowed],
+    }
 
 
 def _setting(documents: DocumentSet, use: VmUse, name: str, option: ConfigOption) -> Value:
@@ -226,15 +247,8 @@ def _setting(documents: DocumentSet, use: VmUse, name: str, option: ConfigOption
         return value  # type: ignore[no-any-return]  # the checks have seen that it is of the option's type
     names: dict[str, None] = {}
     for index, file in enumerate(as_texts(value)):
-        names |= dict.fromkeys(_listed(documents, (*use.place, "config", name, index), file))
+        names |= dict.fromkeys(names_listed(documents, (*use.place, "config", name, index), file))
     return list(names)
-
-
-def _listed(documents: DocumentSet, where: tuple[str | int, ...], file: str) -> tuple[str, ...]:
-    found = read_listed(documents, span_at(documents.topology, *where), file)
-    if not isinstance(found, Source):
-        raise DocumentInvalid([found])
-    return listed_names(found)
 
 
 def _reference(documents: DocumentSet) -> ReferenceValues:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from ipaddress import ip_network
 from typing import Final
 
 from vafw.document.load import DocumentSet
+from vafw.document.topology import ApplianceUse
 from vafw.errors import NoSuchObject
+from vafw.plan.compile import links_of
 from vafw.plan.hops import path_hops
+from vafw.plan.lists import blocked_names
+from vafw.plan.roster import router_of
+from vafw.plan.writers.squid import squid_text
+from vafw.plan.writers.suricata import suricata_text
+from vafw.plan.writers.unbound import unbound_text
+from vafw.plan.writers.wireguard import wireguard_text
 from vafw.traffic.nftables import nftables_text
 
 
@@ -25,16 +34,49 @@ def _nftables(documents: DocumentSet, inside: str, outside: str) -> str:
     hop = next((hop for hop in path_hops(documents) if hop.ruleset is not None), None)
     if hop is None or hop.ruleset is None:
         raise _nobody(documents, "enforces traffic rules", "put an appliance with enforces: [traffic] into the path")
-    return nftables_text(hop.ruleset, inside=inside, outside=outside)
+    router = router_of(documents)
+    own = links_of(router.router).own_addresses() if router is not None and router.router is not None else None
+    return nftables_text(hop.ruleset, inside=inside, outside=outside, own=own)
 
 
-def _without_section(needed: str) -> Callable[[DocumentSet], str]:
-    """A target for which no appliance can have a section yet."""
+def _section_of(documents: DocumentSet, key: str) -> tuple[str, ApplianceUse]:
+    """The first appliance with that section, by name."""
+    for name, use in documents.topology.model.appliances.items():
+        if getattr(use, key) is not None:
+            return name, use
+    raise _nobody(documents, f"has a section `{key}:`", f"give an appliance a section `{key}:` in the topology")
 
-    def refuse(documents: DocumentSet) -> str:
-        raise _nobody(documents, f"has a section {needed}", f"give an appliance a section {needed} in the topology")
 
-    return refuse
+def _unbound(documents: DocumentSet) -> str:
+    name, use = _section_of(documents, "dns")
+    assert use.dns is not None
+    return unbound_text(use.dns, blocked_names(documents, name, use.dns), _clients(documents))
+
+
+def _suricata(documents: DocumentSet) -> str:
+    _, use = _section_of(documents, "ids")
+    assert use.ids is not None
+    inline = use.mode == "inline"
+    home = [str(each) for each in use.ids.home] or _clients(documents)
+    return suricata_text(use.ids, home, inline=inline, ports=("outside", "inside") if inline else ("mirror", "mirror"))
+
+
+def _wireguard(documents: DocumentSet) -> str:
+    _, use = _section_of(documents, "vpn")
+    assert use.vpn is not None
+    return wireguard_text(use.vpn)
+
+
+def _squid(documents: DocumentSet) -> str:
+    _, use = _section_of(documents, "proxy")
+    assert use.proxy is not None
+    return squid_text(use.proxy, [str(each) for each in use.proxy.clients] or _clients(documents))
+
+
+def _clients(documents: DocumentSet) -> list[str]:
+    """The user's own addresses, or everybody on the inside where none is declared."""
+    own = [str(ip_network(each.ip)) for each in documents.topology.model.user_os.addresses]
+    return own or ["0.0.0.0/0", "::/0"]
 
 
 def _nobody(documents: DocumentSet, what: str, hint: str) -> NoSuchObject:
@@ -44,9 +86,9 @@ def _nobody(documents: DocumentSet, what: str, hint: str) -> NoSuchObject:
 
 NFTABLES: Final = "nftables"
 WRITERS: Final[Mapping[str, Callable[[DocumentSet], str]]] = {
-    "unbound": _without_section("`dns:`"),
-    "suricata": _without_section("`ids:`"),
-    "wireguard": _without_section("`vpn:`"),
-    "squid": _without_section("`proxy:`"),
+    "unbound": _unbound,
+    "suricata": _suricata,
+    "wireguard": _wireguard,
+    "squid": _squid,
 }
 """Targets beside nftables."""

@@ -1,8 +1,8 @@
 """Which host names are blocked: sets of names, each standing for itself and everything below it.
 
-Reads the three ways in which such lists are written: hosts files (``0.0.0.0 ads.example``), plain names, and the
-``||ads.example^`` of ad blockers. Rules of ad blockers that speak of anything else than a whole host are refused rather
-than half understood.
+Reads the four ways in which such lists are written: hosts files (``0.0.0.0 ads.example``), plain names, the
+``||ads.example^`` of ad blockers, and response policy zones (``ads.example CNAME .``). What speaks of anything else
+than a whole host is refused rather than half understood.
 """
 
 from __future__ import annotations
@@ -32,18 +32,29 @@ def host_name(text: str) -> str:
 def names_in_line(line: str) -> tuple[str, ...]:
     """The names that one line of a list blocks, none for a remark; ValueError says what was expected."""
     entry = line.split("#", 1)[0].strip()
-    if not entry or entry.startswith(("!", "[")):
+    if not entry or entry.startswith(("!", "[", ";", "$", "@")):
         return ()
     if entry.startswith("||"):
         if not entry.endswith("^"):
             raise ValueError(f"a filter must name a whole host, such as ||ads.example^, not {entry!r}")
         return (host_name(entry[2:-1]),)
     words = entry.split()
+    if "CNAME" in words or {"SOA", "NS"}.intersection(words):
+        return _names_in_zone_line(words, entry)
     if _is_address(words[0]):
         return tuple(host_name(word) for word in words[1:] if word.lower() not in _LOCAL_NAMES)
     if len(words) > 1:
         raise ValueError(f"a line must hold one name, or an address and names, not {entry!r}")
     return (host_name(words[0]),)
+
+
+def _names_in_zone_line(words: list[str], entry: str) -> tuple[str, ...]:
+    """The name that a line of a response policy zone blocks: ``NAME [TTL] [IN] CNAME .``, below it or not."""
+    if {"SOA", "NS"}.intersection(words):
+        return ()
+    if words[-2:] != ["CNAME", "."]:
+        raise ValueError(f"a policy zone must say that a name does not exist (CNAME .), not {entry!r}")
+    return (host_name(words[0].removeprefix("*.")),)
 
 
 def names_in(lines: Iterable[str]) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from vafw.plan.checks import (
     proofs,
     routing,
     rules,
+    sections,
     settings,
 )
 
@@ -66,6 +67,9 @@ CHECKS: Final[tuple[Check, ...]] = (
     routing.routers_are_firewalls_of_the_path,
     routing.routers_have_next_hops,
     routing.routed_networks_are_apart,
+    sections.sections_are_carried_out,
+    sections.mirrors_only_alert,
+    sections.listed_files_of_sections_are_there,
     settings.settings_are_known,
     settings.settings_have_their_type,
     settings.listed_files_are_there,

@@ -54,10 +54,11 @@ def listed_files_are_there(documents: DocumentSet) -> Iterator[Diagnostic]:
             if option is None or option.type != "files" or not _TYPES["files"][1](value):
                 continue
             for index, file in enumerate(as_texts(value)):
-                yield from _unusable_file(documents, (*use.place, "config", name, index), file)
+                yield from unusable_file(documents, (*use.place, "config", name, index), file)
 
 
-def _unusable_file(documents: DocumentSet, where: tuple[str | int, ...], file: str) -> Iterator[Diagnostic]:
+def unusable_file(documents: DocumentSet, where: tuple[str | int, ...], file: str) -> Iterator[Diagnostic]:
+    """What is wrong with a list of names that the topology names at `where`; nothing where it can be used."""
     found = read_listed(documents, span_at(documents.topology, *where), file)
     if not isinstance(found, Source):
         yield replace(found, hint=found.hint or "write the file beside the topology, or correct its name")

@@ -1,0 +1,74 @@
+"""Sections of appliances: on one that enforces them, and with files that are there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vafw.document.diagnostic import Diagnostic, Label
+from vafw.document.load import DocumentSet, read_listed
+from vafw.document.source import Source, Span
+from vafw.plan.checks.place import span_at
+from vafw.plan.checks.settings import unusable_file
+from vafw.plan.roster import appliance_uses
+from vafw.traffic.address_set import AddressSet
+from vafw.traffic.signature import read_signature
+
+SECTIONS = ("dns", "ids", "vpn", "proxy")
+
+
+def sections_are_carried_out(documents: DocumentSet) -> Iterator[Diagnostic]:
+    """A section stands at an appliance whose manifest enforces it."""
+    for use in appliance_uses(documents):
+        declared = documents.topology.model.appliances[use.name]
+        for key in SECTIONS:
+            if getattr(declared, key) is not None and use.manifest is not None and not use.enforces(key):
+                yield Diagnostic(
+                    "VAFW-T084",
+                    f"a section {key}: must stand at an appliance that enforces it, and '{use.image}' does not",
+                    documents.topology.key_at(*use.place, key),
+                    related=(Label(documents.appliances[use.image].key_at("enforces"), "all that it enforces"),),
+                    hint=f"move it to an appliance with enforces: [{key}]",
+                )
+
+
+def mirrors_only_alert(documents: DocumentSet) -> Iterator[Diagnostic]:
+    """An IDS that packets are only shown to is not told to drop them."""
+    for name, use in documents.topology.model.appliances.items():
+        if use.ids is not None and use.mode == "mirror" and use.ids.on_match == "drop":
+            yield Diagnostic(
+                "VAFW-T085",
+                f"an IDS beside the path must only alert, and '{name}' is to drop",
+                span_at(documents.topology, "appliances", name, "ids", "on-match"),
+                "what it drops has passed already",
+                related=(Label(span_at(documents.topology, "appliances", name, "mode"), "beside the path"),),
+                hint="write on-match: alert, or put it into the path",
+            )
+
+
+def listed_files_of_sections_are_there(documents: DocumentSet) -> Iterator[Diagnostic]:
+    """Every list that a section names can be read, and lists of names hold names."""
+    for name, use in documents.topology.model.appliances.items():
+        for index, file in enumerate(use.dns.block if use.dns is not None else ()):
+            yield from unusable_file(documents, ("appliances", name, "dns", "block", index), file)
+        for index, file in enumerate(use.ids.rules if use.ids is not None else ()):
+            found = read_listed(documents, span_at(documents.topology, "appliances", name, "ids", "rules", index), file)
+            if not isinstance(found, Source):
+                yield found
+                continue
+            yield from _not_understood(found)
+
+
+def _not_understood(source: Source) -> Iterator[Diagnostic]:
+    """Signatures that the model's IDS would refuse."""
+    for number, line in enumerate(source.lines, 1):
+        if line.strip()[:1] in ("", "#"):
+            continue
+        try:
+            read_signature(line, AddressSet.nothing())
+        except ValueError as error:
+            yield Diagnostic(
+                "VAFW-T086",
+                str(error),
+                Span(source, number, 1, number, len(line) + 1),
+                hint="write what `vafw.traffic.signature` lists, or take the signature out",
+            )
