@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.hw.vtd.bench import CCMD, CONTEXT, IOTLB, IVA, NIC, OTHER, PAGE, ROOT, TABLES, Bench
-from vafw.hw.vtd import UnitCapability
+from vafw.address import Hpa, Iova
+from vafw.hw.vtd import Translation, UnitCapability
 
 DOMAIN = 5
 LEAF_TABLE = TABLES + 3 * 0x1000
@@ -89,6 +90,18 @@ def test_an_invalidated_page_of_a_superpage_is_walked_again() -> None:
     bench.path(0, 0x20_0000 | 3 | 0x80, at=2)
     forget_page(bench, 0, mask=9)
     assert bench.ask(0x5000) == 0x20_5000
+
+
+def test_a_page_that_a_small_one_replaced_says_its_own_size() -> None:
+    bench = Bench()
+    bench.attach()
+    bench.path(0, 0x20_0000 | 1 | 0x80, at=2)
+    bench.start()
+    first = bench.unit.translate(NIC, Iova(0), write=False)
+    bench.path(0, PAGE | 3)
+    bench.ask(0x1000)
+    second = bench.unit.translate(NIC, Iova(0), write=True)
+    assert (first, second) == (Translation(Hpa(0x20_0000), 2 << 20, DOMAIN), Translation(Hpa(PAGE), 4096, DOMAIN))
 
 
 def test_a_remembered_read_right_does_not_allow_a_write() -> None:

@@ -177,6 +177,8 @@ class RemappingUnit:
             entry = small_page(self._tables, directory, iova, self._leaf_reserved)
             if entry & right:
                 page, host = iova >> 12, entry & LEAF_FRAME
+                if known.pages.sizes:
+                    known.pages.sizes.pop(page, None)
                 if entry & READ:
                     known.readable[page] = host
                 if entry & WRITE:
