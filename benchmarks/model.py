@@ -5,8 +5,8 @@
 Every figure is the median of interleaved rounds; quote the ratios, never a single time. The limit is a 4-level walk
 unrolled by hand over one `memoryview.cast("Q")`, inlined in its loop, with the rights of all levels checked.
 
-    EPT walk       four levels, every check of the model, no cache            goal: 1.0 of unrolled
-    EPT miss       the same with the processor's paging-structure cache
+    EPT walk       four levels, every check of the model, no cache
+    EPT miss       the same with the processor's paging-structure cache       goal: 1.0 of unrolled
     EPT hit        a guest-physical mapping that the processor remembers      goal: 3 walks
     EPT batch      NumPy, tables flattened anew                               goal: 12 of unrolled
     DMA walk       VT-d second level, from the paging-structure cache         goal: 1.0 of unrolled

@@ -193,6 +193,23 @@ def test_rights_may_be_added_without_an_invalidation_and_are_kept_when_taken_awa
     assert outcomes == [ExitReason.VMCALL, ExitReason.VMCALL]
 
 
+def test_a_violation_drops_what_was_remembered_so_that_breaking_a_shared_page_needs_no_invept() -> None:
+    guest = Reader()
+    table, copy = 0x1_8000, 0x80_0000
+    for index in range(512):
+        rights = 5 if index << 12 == OLD else 7
+        guest.memory.write_u64(Hpa(table + index * 8), RAM + (index << 12) | rights | 0x30)
+    guest.memory.write_u64(Hpa(LEVEL2), table | 7)
+    assert guest.seen() == 1
+    guest.between = [Access(PAGE + 8, 8, AccessKind.WRITE, bytes(8))]
+    left = guest.processor.vmresume()
+    assert isinstance(left, VmExit)
+    assert left.reason is ExitReason.EPT_VIOLATION
+    guest.memory.write_u64(Hpa(copy), 3)
+    guest.memory.write_u64(Hpa(table + (OLD >> 12) * 8), copy | 0x37)
+    assert guest.seen() == 3
+
+
 def test_an_ept_entry_that_loses_a_right_is_used_until_invept() -> None:
     guest = Reader()
     assert guest.seen() == 1

@@ -123,7 +123,10 @@ class Paging:
             self._second.count.tlb_hits += 1
             return entry & _ADDRESS | linear & (1 << (entry >> SHIFT_LSB & 0x3F)) - 1
         self._second.count.tlb_misses += 1
-        return self._walk(linear, kind, user)
+        outcome = self._walk(linear, kind, user)
+        if isinstance(outcome, Violation):
+            self._tlb.drop(linear, self._vpid, self.pcid)
+        return outcome
 
     def load_efer(self, fields: dict[int, int]) -> None:
         """VM entry: from the guest-state area, or LMA and LME from the entry controls."""
