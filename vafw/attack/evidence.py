@@ -14,11 +14,14 @@ from vafw.attack.launch import started
 from vafw.attack.mechanism import Mechanism
 from vafw.attack.scenario import Attempt, Scenario, Verdict, layer
 from vafw.attack.target import Target
+from vafw.attest.attester import BootCounts
 from vafw.attest.evidence import Evidence, RootOfTrust
+from vafw.attest.result import AttestationResult
+from vafw.attest.token import BoundResult
 from vafw.hw.txt.locality import LocalityClosed
 from vafw.provider.model.loader import LaunchComponent, Tamper
 from vafw.provider.model.tamper import TamperPlan
-from vafw.supervisor.gate import GateDecision
+from vafw.supervisor.gate import MAXIMUM_AGE, GateDecision, hold
 from vafw.tcg.eventlog import Event, decode_log
 from vafw.tcg.events import EventType
 
@@ -58,6 +61,41 @@ def _replayed_quote(target: Target) -> Attempt:
     computer.boot(tamper=_SKIPPED)
     yield "the next boot launches nothing, and answers the verifier with what was recorded"
     return _shown(target, computer, recorded, computer.challenge())
+
+
+def _stale_result(target: Target) -> Attempt:
+    """Between the appraisal and the start lies a moment; a reset fits into it."""
+    computer = target.computer()
+    computer.launch_honestly()
+    result = computer.appraise(*computer.evidence())
+    yield f"an honest boot is appraised: {result.tier.value}"
+    computer.boot(tamper=_SKIPPED)
+    counts = computer.measured.attester.boot_counts()
+    yield "the machine is reset before anything starts, launches nothing, and goes on with that result"
+    if target.lacks(Mechanism.BOOT_COUNTS):
+        counts = BootCounts(result.reset_count, result.restart_count)
+    digest = computer.plan.digest
+    decision = hold(_bound(result), nonce=result.nonce, plan_digest=digest, staged_plan_digest=digest, counts=counts)
+    return _concluded(target, decision)
+
+
+def _bound(result: AttestationResult) -> BoundResult:
+    """What a signed result says once its signature and times were checked."""
+    return BoundResult(
+        issuer="verifier",
+        audience="gate",
+        platform="model",
+        tier=result.tier,
+        nonce=result.nonce,
+        root_of_trust=result.root_of_trust,
+        resets=result.reset_count,
+        restarts=result.restart_count,
+        plan_digest=result.plan_digest,
+        ak_name=b"",
+        issued_at=result.appraised_at,
+        expires_at=result.appraised_at + MAXIMUM_AGE,
+        claims={each.name: each.tier for each in result.claims},
+    )
 
 
 def _quote_of_another(target: Target) -> Attempt:
@@ -113,7 +151,10 @@ def _extends(event: Event) -> bool:
 
 def _shown(target: Target, computer: Computer, evidence: Evidence, nonce: bytes) -> Verdict:
     """What comes of evidence on a machine whose attacker says that the right plan is staged."""
-    decision: GateDecision = computer.decide(evidence, nonce, staged=computer.plan.digest)
+    return _concluded(target, computer.decide(evidence, nonce, staged=computer.plan.digest))
+
+
+def _concluded(target: Target, decision: GateDecision) -> Verdict:
     if decision.open or target.lacks(Mechanism.GATE):
         return Verdict(f"every VM is started: {decision.reason if decision.open else 'nobody asked the gate'}")
     return record.of_gate(decision)
@@ -147,6 +188,13 @@ SCENARIOS: Final = (
         "S14, D1",
         (layer(Mechanism.GATE, Mechanism.NONCE),),
         _replayed_quote,
+    ),
+    Scenario(
+        "stale-result",
+        "A machine is reset after it was attested, and uses the result for another boot.",
+        "S14, D2",
+        (layer(Mechanism.GATE, Mechanism.BOOT_COUNTS),),
+        _stale_result,
     ),
     Scenario(
         "quote-of-another",

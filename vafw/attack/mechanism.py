@@ -29,6 +29,7 @@ class Mechanism(StrEnum):
     TPM_LOCALITY = "tpm-locality"
     SEAL = "seal"
     NONCE = "nonce"
+    BOOT_COUNTS = "boot-counts"
     GATE = "gate"
 
 
@@ -52,5 +53,6 @@ MEANING: Final[Mapping[Mechanism, str]] = {
     Mechanism.TPM_LOCALITY: "no program reaches the localities of SINIT and of the processor",
     Mechanism.SEAL: "secrets are sealed to the launch's PCRs and the VMM's locality",
     Mechanism.NONCE: "a quote must answer a fresh nonce",
+    Mechanism.BOOT_COUNTS: "a result holds for the boot it was made of (TPM reset and restart counts)",
     Mechanism.GATE: "nothing starts without an affirming attestation result",
 }

@@ -49,8 +49,10 @@ def of_launch(error: TxtError) -> Verdict:
 
 def of_gate(decision: GateDecision) -> Verdict:
     """A gate that stayed closed."""
-    digests = f" (expected {decision.expected[:16]}, found {decision.found[:16]})" if decision.found else ""
-    return Verdict(f"gate closed: {decision.reason}{digests}", Mechanism.GATE)
+    digests = f" (expected {_short(decision.expected)}, found {_short(decision.found)})" if decision.found else ""
+    of_another_boot = decision.component == "boot"
+    mechanism = Mechanism.BOOT_COUNTS if of_another_boot else Mechanism.GATE
+    return Verdict(f"gate closed: {decision.reason}{digests}", mechanism)
 
 
 def of_locality(error: LocalityClosed) -> Verdict:
@@ -63,3 +65,8 @@ def _by_policy(error: TxtError) -> bool:
         return ErrorCode.decode(error.error_code).stage is AcmClass.POLICY
     except ValueError:
         return False
+
+
+def _short(text: str) -> str:
+    """The first digits of a digest; anything else as it is."""
+    return text[:16] if len(text) == 64 else text
