@@ -5,7 +5,8 @@ cd = cd "$(ROOT)" &&
 bin = "$(ROOT).venv/bin/"
 resolve = $(bin)uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header
 .DEFAULT_GOAL := help
-.PHONY: help up check test lint types layers unit tools qemu tpm format images measure captures differential range bench lock clean venv venv-test
+.PHONY: help up check test lint types layers unit tools qemu tpm format images measure captures differential range bench lock clean venv venv-test differential-long fuzz
+FUZZ_SECONDS ?= 60
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' "$(ROOT)Makefile" | sed -E 's/:.*## /\t/' | expand -t 12
@@ -56,6 +57,12 @@ captures: venv-test ## make the shipped captures of real traffic anew (root, net
 
 differential: venv-test ## hundreds of random policies through the kernel and the engine (root); POLICIES=300
 	$(cd) VAFW_DIFFERENTIAL_POLICIES=$(or $(POLICIES),300) $(bin)pytest -q -s tests/traffic/test_differential.py
+
+differential-long: venv-test tools ## 1,000 quotes through our appraisal and tpm2_checkquote
+	$(cd) VAFW_QUOTES=1000 $(bin)pytest -q tests/attest/test_checkquote.py
+
+fuzz: venv-test ## coverage-guided fuzzing of quotes, logs and results with atheris, in an environment of its own
+	$(cd) scripts/fuzz $(FUZZ_SECONDS)
 
 range: venv-test ## attacks without hundreds of sets of mechanisms, hundreds of random TPM lives; SETS=300
 	$(cd) VAFW_ATTACK_SETS=$(or $(SETS),300) VAFW_TPM_LIVES=$(or $(SETS),300) \

@@ -9,11 +9,12 @@ import pytest
 
 from tests.supervisor.machines import build, copy_office, flip_the_staged_plan, measure
 from vafw.errors import ExitCode, GateClosed, GateUnavailable, PlatformUnable, VafwError
+from vafw.hw.tpm import StartupType
 from vafw.machine.lifecycle import VmPhase
 from vafw.machine.report import PlatformReport, VmReport
 from vafw.supervisor import supervisor as module
 from vafw.supervisor.snapshot import RunPhase
-from vafw.supervisor.supervisor import StartFailed
+from vafw.supervisor.supervisor import BOOT_WATCH_S, StartFailed
 from vafw.trace import EventKind
 
 CHAIN = ["firewall", "dns", "user-os"]
@@ -256,3 +257,23 @@ async def test_whatever_raises_while_stopping_the_rest_is_stopped_all_the_same(t
     with pytest.raises(RuntimeError, match="injected"):
         await machine.supervisor.stop()
     assert platform.calls[-5:] == ["report", "stop user-os", "stop dns", "stop firewall", "power_off"]
+
+
+async def test_a_machine_that_was_suspended_is_attested_again_at_once_and_quarantined_refused(topology: Path) -> None:
+    machine, _ = build(topology)
+    await machine.supervisor.start()
+    watching = asyncio.create_task(machine.supervisor.watch_boot())
+    await asyncio.sleep(0)
+    machine.clock.advance(BOOT_WATCH_S)
+    await asyncio.sleep(0.05)
+    assert machine.supervisor.phase is RunPhase.UP
+    tpm = machine.provider._measured._tpm
+    tpm.shutdown(StartupType.STATE)
+    tpm.power_cycle()
+    tpm.startup(StartupType.STATE)
+    machine.clock.advance(BOOT_WATCH_S)
+    await watching
+    snapshot = machine.supervisor.snapshot()
+    assert snapshot.phase is RunPhase.QUARANTINED
+    assert snapshot.reason.startswith("no measured launch took place: PCR 17 is all ones")
+    await machine.supervisor.stop()

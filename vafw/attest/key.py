@@ -9,6 +9,7 @@ from typing import Final, final
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from vafw.tcg.algorithms import SHA256, algorithm_name
 from vafw.tcg.public import (
@@ -44,6 +45,12 @@ class AttestationKey:
         self.qualified_name = qualified_name(ENDORSEMENT_HIERARCHY, public.name)
         """What its quotes name as their signer, if it was made under the endorsement hierarchy."""
         self._key = public.key
+        self._rsa: tuple[RSAPublicKey, padding.PKCS1v15 | padding.PSS] | None = None
+        if isinstance(public.key, RSAPublicKey):
+            self._rsa = public.key, (_PKCS1 if self.scheme == RSASSA else _PSS)
+            size = public.key.key_size // 8
+            self._rsa_head = b"".join(each.to_bytes(2, "big") for each in (self.scheme, SHA256, size))
+            """What each of its signatures begins with: so it is recognised in one comparison."""
 
     @classmethod
     def of(cls, key: ec.EllipticCurvePublicKey) -> AttestationKey:
@@ -53,14 +60,17 @@ class AttestationKey:
 
     def verify(self, quote: bytes, signature: bytes) -> None:
         """Return if this key signed `quote`; FormatError for no signature of its kind, else InvalidSignature."""
+        if self._rsa is not None and signature.startswith(self._rsa_head):
+            key, scheme = self._rsa
+            key.verify(signature[len(self._rsa_head) :], quote, scheme, _SHA256)
+            return
         made = Signature.decode(signature)
         if made.scheme != self.scheme:
             wanted, found = SCHEME_NAMES[self.scheme], SCHEME_NAMES[made.scheme]
             raise FormatError(STRUCTURE, f"the scheme must be that of the key, {wanted}, not {found}", 0)
-        if isinstance(self._key, ec.EllipticCurvePublicKey):
-            self._key.verify(made.value, quote, _ECDSA_SHA256)
-        else:
-            self._key.verify(made.value, quote, _PKCS1 if made.scheme == RSASSA else _PSS, _SHA256)
+        if not isinstance(self._key, ec.EllipticCurvePublicKey):
+            raise FormatError(STRUCTURE, f"the signature must have {self._key.key_size // 8} bytes", 4)
+        self._key.verify(made.value, quote, _ECDSA_SHA256)
 
 
 def why_not_an_attestation_key(public: PublicArea) -> str:

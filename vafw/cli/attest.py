@@ -13,6 +13,7 @@ import click
 
 SUBVERBS: Final = {
     "topology": "attest a running topology anew, or a fresh launch (the name may be left out)",
+    "explain": "account for a fresh launch event by event: what diverged, and what to do",
     "log": "print an event log of any kind, and replay it",
     "enrol": "bind the TPM of a topology's platform to it, once",
 }

@@ -10,6 +10,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from vafw.attest.account import ACCEPTED, REFUSED, EventAccount, RegisterAccount
 from vafw.attest.logs.model import MeasuredLog
 from vafw.cli.output import columns
 from vafw.cli.tables import plain_table
@@ -26,6 +27,37 @@ def print_log(log: MeasuredLog, problems: Sequence[str]) -> None:
     print(
         f"{summary}, {len(problems)} problem{'s' if len(problems) != 1 else ''}" if problems else f"{summary}, no lie"
     )
+
+
+def print_account(
+    events: Sequence[EventAccount], registers: Sequence[RegisterAccount], sentences: Sequence[str]
+) -> None:
+    """Each event with its verdict, each register with its log, and the explanation, on standard output."""
+    shown = [_accounts(events)] if events else []
+    shown += [_registers(registers)] if registers else []
+    show(*shown)
+    print()
+    for sentence in sentences:
+        print(sentence)
+
+
+def _accounts(events: Sequence[EventAccount]) -> Table:
+    table = plain_table("What was measured", "#", "PCR", "event", "component", "verdict", "says")
+    for each in events:
+        style = {ACCEPTED: "green", REFUSED: "bold red"}.get(each.verdict, "dim")
+        says = each.says if each.verdict != REFUSED else f"{each.says}  expected {each.expected}, found {each.found}"
+        pcr = "–" if each.pcr > 23 else str(each.pcr)
+        table.add_row(str(each.position), pcr, each.name, each.component, Text(each.verdict, style), Text(says))
+    return table
+
+
+def _registers(registers: Sequence[RegisterAccount]) -> Table:
+    table = plain_table("What the TPM quoted", "PCR", "SHA-256", "the log")
+    for each in registers:
+        told = Text("gives it", "green") if each.agrees else Text("gives another value", "bold red")
+        told = told if each.replayed is not None else Text("never extends it", "bold red")
+        table.add_row(str(each.pcr), each.quoted.hex(), told)
+    return table
 
 
 def show(*parts: RenderableType) -> None:

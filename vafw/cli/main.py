@@ -31,6 +31,8 @@ VERBS: Final = {
     "config": "read and change what the appliances of a running topology have",
     "attest": "attest a running topology anew, or a fresh launch",
     "attack": "run attacks on the model, and see which mechanism stops each",
+    "ledger": "read, verify and export the record of enrolments and gate decisions",
+    "verifier": "appraise machines for as long as it runs, asked over MQTT",
     "measure": "compute the reference values of the components",
     "tui": "look at, edit and run a topology in the terminal",
     "graph": "draw a topology: ascii, mermaid, dot or svg",

@@ -26,14 +26,24 @@ Measured: TypeAlias = "tuple[bytes, bytes, Mapping[str, bytes]]"
 @click.option(
     "--platform", type=click.Choice(["model", "qemu"]), default="model", show_default=True, help="Of which platform."
 )
+@click.option("--predict", is_flag=True, help="Print what PCR 17 and 18 will hold after the next launch of these.")
+@click.option(
+    "--log",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Hold the prediction against the event log of a launch.",
+)
 @json_option
-def command(topology: Path, write: bool, platform: str, as_json: bool) -> int:
+def command(*, topology: Path, write: bool, platform: str, predict: bool, log: Path | None, as_json: bool) -> int:
     """Compute what the launcher, the VMM and every image of TOPOLOGY measure to.
 
     On the model platform the launcher is SINIT; on the QEMU platform it is vafw's own, and the VMM is this host's QEMU,
     whose TPM is enrolled along with --write.
     """
     path, name, measured = _on_qemu(topology) if platform == "qemu" else _on_model(topology)
+    if predict or log is not None:
+        from vafw.cli.measure_prediction import predicted  # deferred: a launch is rehearsed for it
+
+        return predicted(topology, measured, platform, log, Output(as_json, "Measure"))
     text = reference_values(name, *measured, platform)
     if write:
         path.write_text(text, encoding="utf-8")

@@ -10,9 +10,11 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from cryptography.x509 import Certificate
 
 from vafw.attest.enrolment import Enrolments, Identity, Registrar
@@ -20,7 +22,7 @@ from vafw.attest.ledger import Ledger
 from vafw.clock import Clock, SystemClock
 from vafw.document.load import load_document, load_topology
 from vafw.document.reference_values import ReferenceValuesDocument
-from vafw.errors import NoSuchObject
+from vafw.errors import NoSuchObject, UsageError
 from vafw.plan.compile import compile_plan, reference_values
 from vafw.plan.plan import Plan
 from vafw.provider.peer import Peer
@@ -37,6 +39,31 @@ from vafw.supervisor.run import Assembly
 from vafw.supervisor.run_directory import RunDirectory
 from vafw.supervisor.state_folder import ledger_path, platform_state
 from vafw.trace import Trace, Value
+
+
+@dataclass(frozen=True, slots=True)
+class Far:
+    """A verifier elsewhere: where its broker is, and the public key that its results count by."""
+
+    host: str
+    port: int
+    key: bytes
+    """PEM."""
+
+    def appraiser(self, platform: str, clock: Clock) -> Appraiser:
+        """The verifier as the supervisor asks it; UsageError where the key is none on P-256."""
+        from vafw.control.bus import MqttLine  # deferred: MQTT is for those who have a verifier elsewhere
+        from vafw.control.verifier import ISSUER, FarVerifier
+        from vafw.supervisor.far_appraiser import FarAppraiser
+
+        try:
+            key = load_pem_public_key(self.key)
+        except ValueError as error:
+            raise UsageError(f"--verifier-key must be a public key in PEM: {error}") from error
+        if not isinstance(key, EllipticCurvePublicKey):
+            raise UsageError("--verifier-key must be a key on P-256, as `vafw verifier --key` prints it")
+        line = MqttLine(self.host, self.port, f"attester-{secrets.token_hex(4)}")
+        return FarAppraiser(FarVerifier(line, platform), key, ISSUER, clock)
 
 
 def load_plan(topology: Path) -> Plan:
@@ -75,11 +102,16 @@ def enrol(topology: str, authorities: Sequence[Certificate] = ()) -> Identity:
 
 
 def assembly(
-    plan: Plan, script: tuple[Value, ...] = (), tamper: Tamper | None = None, wire: str | None = None
+    plan: Plan,
+    script: tuple[Value, ...] = (),
+    tamper: Tamper | None = None,
+    wire: str | None = None,
+    far: Far | None = None,
 ) -> Assembly:
     """Makes the platform for `plan`, and a verifier that knows its TPM.
 
-    Behind the wire is a small internet, or what `wire` says: ``user``, or ``tap:NAME``.
+    Behind the wire is a small internet, or what `wire` says: ``user``, or ``tap:NAME``. With `far` the verifier is
+    elsewhere, and this host need not know its own TPM.
     """
     uplink = Uplink.parse(wire)
 
@@ -95,6 +127,8 @@ def assembly(
             tamper=tamper,
             uplink=uplink,
         )
+        if far is not None:
+            return platform, far.appraiser(platform_name(plan.name), clock)
         hint = "`vafw attest enrol TOPOLOGY` enrols it, and so does `vafw measure TOPOLOGY --platform qemu --write`"
         with closing(Ledger(ledger_path(), clock)) as ledger:
             identity = Enrolments(ledger).require(platform_name(plan.name), hint)

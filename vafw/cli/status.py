@@ -56,6 +56,10 @@ def lines(snapshot: Json, events: Sequence[Json], now: datetime) -> Iterator[str
     yield _row("State", f"{_word(snapshot['phase'])} {_times(snapshot, now)}")
     if gate:
         yield _row("Gate", f"{_word('open' if gate['open'] else 'closed')}: {gate['reason']}")
+        if gate.get("override"):
+            yield _row(
+                "Override", "the glass was broken: this machine is not attested, until it passes the gate itself"
+            )
         yield from (f"    {name:<12}{text}" for name, text in refusal(snapshot))
     if attestation:
         affirming = sum(claim["tier"] == "affirming" for claim in attestation["claims"])

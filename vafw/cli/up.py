@@ -16,7 +16,9 @@ from vafw.document.model import parse_duration
 from vafw.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from vafw.cli.qemu_platform import Far
     from vafw.plan.plan import Plan
+    from vafw.supervisor.gate_record import GateRecord
     from vafw.supervisor.run import Assembly, Control
     from vafw.supervisor.snapshot import Snapshot
 
@@ -51,6 +53,15 @@ if TYPE_CHECKING:
     show_default=True,
     help="Let `vafw config` change the appliances over MQTT while it is up.",
 )
+@click.option(
+    "--verifier", metavar="HOST:PORT", help="Be appraised by the verifier at this broker, not by this process (qemu)."
+)
+@click.option(
+    "--verifier-key", type=click.Path(exists=True, path_type=Path), help="Its public key: `vafw verifier --key`."
+)
+@click.option(
+    "--break-glass", metavar="REASON", help="Start though the gate is closed; the ledger and every status say so."
+)
 @json_option
 def command(
     *,
@@ -65,6 +76,9 @@ def command(
     tamper: str | None,
     platform: str,
     control: bool,
+    verifier: str | None,
+    verifier_key: Path | None,
+    break_glass: str | None,
     as_json: bool,
 ) -> int:
     """Bring TOPOLOGY up: measured launch, attestation, the gate, each VM from the wire inwards, traffic.
@@ -77,8 +91,13 @@ def command(
     options = RunOptions(until_idle, _seconds(duration))
     if platform == "qemu":
         given = {"--pcap": pcap, "--pcap-out": pcap_out, "--user": user}
-        plan, machine = _on_qemu(topology, script, tamper, wire, [name for name, value in given.items() if value])
+        far = _far(verifier, verifier_key)
+        plan, machine = _on_qemu(
+            topology, script, tamper, wire, [name for name, value in given.items() if value], far=far
+        )
     else:
+        if verifier is not None:
+            raise UsageError("--verifier must be used with --platform qemu: the model's TPM is made anew with each run")
         plan, machine = _on_model(topology, (pcap, pcap_out, wire, user, script), tamper)
     output = Output(as_json, "Up")
     try:
@@ -91,6 +110,7 @@ def command(
                 ready=None if as_json else partial(_say_ready, ends=until_idle or duration is not None),
                 control=_control(plan, topology) if control else None,
                 said=None if as_json else partial(print, file=sys.stderr),
+                record=_record(plan, break_glass),
             )
         )
     except RunEnded as ended:
@@ -117,7 +137,7 @@ def _on_model(
 
 
 def _on_qemu(
-    topology: Path, script: Path | None, tamper: str | None, wire: str | None, others: list[str]
+    topology: Path, script: Path | None, tamper: str | None, wire: str | None, others: list[str], *, far: Far | None
 ) -> tuple[Plan, Assembly]:
     """Plan and machine on the QEMU platform; UsageError for options that only the model platform has an answer to."""
     if others:
@@ -128,7 +148,30 @@ def _on_qemu(
 
     steps = script_steps(script) if script else ()
     plan = load_plan(topology)
-    return plan, assembly(plan, steps, Tamper.parse(tamper, plan) if tamper else None, wire)
+    return plan, assembly(plan, steps, Tamper.parse(tamper, plan) if tamper else None, wire, far)
+
+
+def _far(verifier: str | None, key: Path | None) -> Far | None:
+    """The verifier elsewhere that was named, with its key; UsageError for one without the other."""
+    if verifier is None and key is None:
+        return None
+    from vafw.cli.qemu_platform import Far  # deferred: a large import
+
+    if verifier is None or key is None:
+        raise UsageError("--verifier and --verifier-key must be given together")
+    host, _, port = verifier.rpartition(":")
+    if not host or not port.isdecimal():
+        raise UsageError(f"--verifier must be a host and a port, such as localhost:1883, not {verifier!r}")
+    return Far(host, int(port), key.read_bytes())
+
+
+def _record(plan: Plan, break_glass: str | None) -> GateRecord:
+    from vafw.attest.ledger import Ledger  # deferred with all below: SQLite is for what is kept
+    from vafw.clock import SystemClock
+    from vafw.supervisor.gate_record import GateRecord
+    from vafw.supervisor.state_folder import ledger_path
+
+    return GateRecord(Ledger(ledger_path(), SystemClock()), plan.name, break_glass)
 
 
 def _control(plan: Plan, topology: Path) -> Control:

@@ -37,11 +37,13 @@ class GateDecision:
     expected: str = ""
     found: str = ""
     exit_code: ExitCode = ExitCode.DONE
+    override: str = ""
+    """Why somebody opened a gate that was closed; empty where it decided by itself."""
 
     def to_json(self) -> dict[str, Value]:
         """The decision as a JSON object, empty members left out."""
         members: dict[str, Value] = {"open": self.open, "reason": self.reason}
-        for key in ("component", "event", "expected", "found", "remedy"):
+        for key in ("component", "event", "expected", "found", "override", "remedy"):
             if value := getattr(self, key):
                 members[key] = value
         return members

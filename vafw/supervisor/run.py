@@ -17,6 +17,7 @@ from vafw.clock import Clock, SystemClock
 from vafw.errors import ExitCode, NotRunning, VafwError
 from vafw.plan.plan import Plan
 from vafw.supervisor.answers import DetailedAnswer, answers, serve
+from vafw.supervisor.gate_record import GateRecord
 from vafw.supervisor.platform import Appraiser, Platform
 from vafw.supervisor.run_directory import RunDirectory, write_event
 from vafw.supervisor.snapshot import RunPhase, Snapshot
@@ -92,12 +93,13 @@ async def run(
     ready: Callable[[Snapshot], None] | None = None,
     control: Control | None = None,
     said: Callable[[str], None] | None = None,
+    record: GateRecord | None = None,
 ) -> tuple[Snapshot, Trace]:
     """Bring `plan` up, keep it up as the options say, and return how it ended; RunEnded where it failed.
 
     Requests are taken and Ctrl-C ends the run cleanly from the first moment; `ready` is called once traffic flows.
     With `control` the appliances are configured over the network from then on. `said` is told, in a sentence, what was
-    cleared of an earlier run and what becomes of the control plane.
+    cleared of an earlier run and what becomes of the control plane. `record` keeps what the gate decides.
     """
     clock = clock or SystemClock()
     directory = directory or RunDirectory(plan.name)
@@ -112,7 +114,7 @@ async def run(
         if left:
             trace.record(EventKind.RUN_CLEARED, plan.name, reason=left)
         platform, appraiser = assembly(clock, trace)
-        supervisor = Supervisor(plan, platform, appraiser, clock=clock, trace=trace, watch=watch)
+        supervisor = Supervisor(plan, platform, appraiser, clock=clock, trace=trace, watch=watch, record=record)
         ended = asyncio.Event()
         detailed: dict[str, DetailedAnswer] = {"config": _no_control}
 
@@ -237,6 +239,7 @@ async def _work_until(ended: asyncio.Event, supervisor: Supervisor, options: Run
         working = [
             tasks.create_task(_carry(supervisor, options, ended), name=f"vafw[{name}].traffic"),
             tasks.create_task(_kept(supervisor, supervisor.keep_attested, ended), name=f"vafw[{name}].re-attest"),
+            tasks.create_task(_kept(supervisor, supervisor.watch_boot, ended), name=f"vafw[{name}].boot"),
             tasks.create_task(_kept(supervisor, supervisor.watch_evidence, ended), name=f"vafw[{name}].evidence"),
         ]
         if options.duration_s is not None:

@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import final
 
+from vafw.attest.attester import BootCounts
 from vafw.attest.evidence import RootOfTrust
 from vafw.attest.result import AttestationResult
 from vafw.clock import Clock
@@ -26,11 +27,14 @@ from vafw.machine.lifecycle import VmEvent, VmPhase, next_phase
 from vafw.machine.report import IsolationCheck, PlatformReport
 from vafw.plan.plan import FailureAction, Plan
 from vafw.supervisor.gate import MAXIMUM_AGE, GateDecision, decide, hold, unavailable
+from vafw.supervisor.gate_record import GateRecord
 from vafw.supervisor.platform import Appraiser, Platform
 from vafw.supervisor.snapshot import Configuration, RunPhase, Snapshot
 from vafw.supervisor.steps import Step, StepState, StepTree
 from vafw.trace import EventKind, Trace
 
+BOOT_WATCH_S = 5.0
+"""How often the TPM is asked which boot it is in while the machine is up."""
 EVIDENCE_TIMEOUT_S = 30.0
 """How long a platform may take to give evidence; later is as good as never."""
 
@@ -52,13 +56,16 @@ class Supervisor:
         clock: Clock,
         trace: Trace,
         watch: Callable[[Step], None] | None = None,
+        record: GateRecord | None = None,
     ) -> None:
+        """`record` keeps what the gate decides; without one nothing is kept, and nothing can override it."""
         self.plan = plan
         self.trace = trace
         self.configured: Callable[[], Configuration] = dict
         """Asks the control plane, where there is one, what each appliance is to have and what it reports."""
         self._platform = platform
         self._appraiser = appraiser
+        self._record = record
         self._clock = clock
         self._steps = StepTree(clock, watch)
         self._phase = RunPhase.STARTING
@@ -144,6 +151,14 @@ class Supervisor:
             with suppress(GateUnavailable):  # acted on already
                 await self.attest()
 
+    async def watch_boot(self) -> None:
+        """Attest once more as soon as the TPM counts another boot: after a suspend, a reset, another launch."""
+        while self._phase is RunPhase.UP:
+            await self._clock.sleep(BOOT_WATCH_S)
+            if self._phase is RunPhase.UP and not self._is_attested_boot():
+                with suppress(GateUnavailable):  # acted on already
+                    await self.attest()
+
     async def watch_evidence(self) -> None:
         """Attest once more as soon as the platform has lost what it proves itself by: that fails, and is acted on."""
         await self._platform.evidence_lost()
@@ -209,7 +224,9 @@ class Supervisor:
     async def _pass_gate(self) -> None:
         with self._steps.step("attest") as step:
             self._gate = await self._attest_for_gate(step)
-            if not self._gate.open:
+            if self._record is not None:
+                self._gate = self._record.keep(self._gate, self._attestation)
+            if not self._gate.open or self._gate.override:
                 step.state = StepState.FAILED
         with self._steps.step("gate") as step:
             step.detail = self._gate.reason
@@ -269,8 +286,20 @@ class Supervisor:
             accept_old=self.plan.launch.accept_old,
         )
 
+    def _is_attested_boot(self) -> bool:
+        """Whether the TPM is in the boot that was attested; a TPM that does not say is in another."""
+        if self._attestation is None or (self._gate is not None and self._gate.override):
+            return True
+        attested = BootCounts(self._attestation.reset_count, self._attestation.restart_count)
+        try:
+            return self._platform.boot_counts() == attested
+        except VafwError:
+            return False
+
     async def _keep_gate(self) -> None:
         """Before a VM starts: a result that has grown old is replaced by a fresh one, and the gate asked again."""
+        if self._gate is not None and self._gate.override:
+            return
         assert self._attestation is not None
         if self._clock.wall() - self._attestation.appraised_at >= MAXIMUM_AGE:
             self._gate = await self._attest_for_gate(None)
@@ -318,6 +347,8 @@ class Supervisor:
 
     async def _decided_again(self, decision: GateDecision) -> None:
         """The gate while the machine is up: recorded where it moves, acted on where it closes."""
+        if self._record is not None:
+            decision = self._record.keep(decision, self._attestation)
         if self._phase is not RunPhase.UP or self._gate is None:
             return
         moved, self._gate = decision.open is not self._gate.open, decision

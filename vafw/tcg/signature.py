@@ -25,6 +25,10 @@ P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC
 """The order of P-256's base point (NIST SP 800-186, "P-256")."""
 SCHEME_NAMES: Final = {RSASSA: "RSASSA", RSAPSS: "RSAPSS", ECDSA: "ECDSA"}
 _SCALAR_BYTES: Final = 32
+_FULL_SIZE: Final = _SCALAR_BYTES.to_bytes(2, "big")
+_FULL_HEAD: Final = ECDSA.to_bytes(2, "big") + SHA256.to_bytes(2, "big") + _FULL_SIZE
+_FULL_BYTES: Final = len(_FULL_HEAD) + _SCALAR_BYTES + len(_FULL_SIZE) + _SCALAR_BYTES
+"""Of a signature whose numbers both fill their 32 bytes, as those of most TPMs always do."""
 _MOST_RSA_BYTES: Final = 512
 
 
@@ -40,6 +44,10 @@ class Signature:
     @classmethod
     def decode(cls, data: bytes) -> Signature:
         """Read TPMT_SIGNATURE; FormatError names the byte that is wrong."""
+        if len(data) == _FULL_BYTES and data.startswith(_FULL_HEAD) and data[38:40] == _FULL_SIZE:
+            r, s = int.from_bytes(data[6:38], "big"), int.from_bytes(data[40:], "big")
+            if 0 < r < P256_ORDER and 0 < s < P256_ORDER:  # nearly every signature: read at once, or else step by step
+                return cls(ECDSA, encode_dss_signature(r, s))
         reader = Reader(data, STRUCTURE, "big")
         if (scheme := reader.u16("the signature scheme")) not in SCHEME_NAMES:
             wanted = ", ".join(f"{each:#x} ({name})" for each, name in SCHEME_NAMES.items())
