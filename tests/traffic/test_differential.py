@@ -21,7 +21,7 @@ from tests.traffic.random_traffic import random_traffic
 from vafw.traffic.nftables import Layout, nftables_text
 from vafw.traffic.rule import Action, Ruleset
 
-POLICIES: Final = int(os.environ.get("VAFW_DIFFERENTIAL_POLICIES", "12"))
+POLICIES: Final = int(os.environ.get("VAFW_DIFFERENTIAL_POLICIES", "40"))
 PACKETS_EACH: Final = 60
 INSIDE_NETWORKS = ("10.1.0.0/24", "2001:db8:1::/64")
 pytestmark = [pytest.mark.root, pytest.mark.skipif(bool(missing()), reason=missing() or "-")]

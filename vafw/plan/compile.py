@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Interface, IPv6Interface, ip_address
+from ipaddress import IPv4Interface, IPv6Interface
 from typing import Any, Final
 
 from vafw.address import Bdf
@@ -34,7 +34,7 @@ from vafw.plan.rules import compile_rules
 from vafw.plan.wiring import wires
 from vafw.trace import Value
 from vafw.traffic.conditions import patterns_of
-from vafw.traffic.routed import Link, Links
+from vafw.traffic.nat import OwnAddresses
 
 _NEEDED_FOR: Final = {
     Capability.DMA_REMAPPING: "keep assigned devices to the memory of their VM (DMA remapping)",
@@ -183,10 +183,12 @@ def _addresses_config(addresses: tuple[IPv4Interface | IPv6Interface, ...]) -> d
     return {"addresses": [str(each) for each in addresses]}
 
 
-def links_of(routing: Routing) -> Links:
-    """A router's links as far as rules depend on them: without MAC addresses."""
-    gateways = tuple((each.version, int(each)) for each in map(ip_address, routing.gateway))
-    return Links(Link(bytes(6), routing.outside, gateways), Link(bytes(6), routing.inside))
+def own_addresses_of(routing: Routing) -> OwnAddresses:
+    """What rules have to know of a router's addresses: the first outside of each family hides the others."""
+    outer: dict[int, int] = {}
+    for each in routing.outside:
+        outer.setdefault(each.version, int(each))
+    return OwnAddresses(outer, frozenset((each.version, int(each)) for each in (*routing.outside, *routing.inside)))
 
 
 def own_mac(topology: str, station: str) -> str:

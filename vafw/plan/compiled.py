@@ -9,7 +9,7 @@ from typing import Final
 from vafw.document.load import DocumentSet
 from vafw.document.topology import ApplianceUse
 from vafw.errors import NoSuchObject
-from vafw.plan.compile import links_of
+from vafw.plan.compile import own_addresses_of
 from vafw.plan.hops import path_hops
 from vafw.plan.lists import blocked_names
 from vafw.plan.roster import router_of
@@ -35,7 +35,7 @@ def _nftables(documents: DocumentSet, inside: str, outside: str) -> str:
     if hop is None or hop.ruleset is None:
         raise _nobody(documents, "enforces traffic rules", "put an appliance with enforces: [traffic] into the path")
     router = router_of(documents)
-    own = links_of(router.router).own_addresses() if router is not None and router.router is not None else None
+    own = own_addresses_of(router.router) if router is not None and router.router is not None else None
     return nftables_text(hop.ruleset, inside=inside, outside=outside, own=own)
 
 

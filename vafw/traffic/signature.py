@@ -13,11 +13,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from vafw.traffic.address_set import MAX_V4, MAX_V6, AddressSet, Ranges, complement, in_ranges, normalise
-from vafw.traffic.frame import Frame
 from vafw.traffic.packet import ICMP, ICMPV6, TCP, UDP
+
+if TYPE_CHECKING:
+    from vafw.traffic.frame import Frame
 
 _HEADER: Final = re.compile(
     r"(?P<action>alert|drop|pass) (?P<protocol>\w+) (?P<source>\S+) (?P<sport>\S+) (?P<arrow>->|<>) "
