@@ -44,7 +44,7 @@ def below(modules: set[str], names: tuple[str, ...]) -> list[str]:
     [
         (["--version"], (*MODEL, *ENGINE, *TERMINAL, *DOCUMENTS, *LOOP, "json", "difflib", "vafw.supervisor")),
         (["--help"], (*MODEL, *ENGINE, *TERMINAL, *DOCUMENTS, *LOOP, "vafw.supervisor")),
-        (["check", OFFICE], (*MODEL, *ENGINE, *TERMINAL, *LOOP, "vafw.plan.graph", "vafw.attest.verifier")),
+        (["check", OFFICE], (*MODEL, *ENGINE, *TERMINAL, *LOOP, "numpy", "vafw.plan.graph", "vafw.attest.verifier")),
         (["plan", OFFICE], (*MODEL, *ENGINE, *TERMINAL, *LOOP, "vafw.plan.graph", "vafw.attest.verifier")),
         (["graph", OFFICE], (*MODEL, *ENGINE, *TERMINAL, *LOOP, "vafw.attest.verifier")),
         (["schema", "policy"], (*MODEL, *ENGINE, *TERMINAL, *LOOP, "vafw.plan")),
@@ -54,6 +54,9 @@ def below(modules: set[str], names: tuple[str, ...]) -> list[str]:
         (["logs", "nobody"], (*MODEL, *ENGINE, *TERMINAL, *DOCUMENTS, *LOOP)),
         (["capture", "nobody", "--display", "x.png"], (*MODEL, *ENGINE, *TERMINAL, *DOCUMENTS, *LOOP)),
         (["attest", "nobody"], (*MODEL, *ENGINE, *TERMINAL, *DOCUMENTS)),
+        (["policy", "test", OFFICE], (*MODEL, *ENGINE, *TERMINAL, *LOOP, "numpy", "vafw.plan.graph")),
+        (["policy", "explain", "tcp 10.0.0.2:1 -> 1.2.3.4:443", OFFICE], (*MODEL, *ENGINE, *TERMINAL, *LOOP, "numpy")),
+        (["policy", "diff", OFFICE, OFFICE], (*MODEL, *ENGINE, *TERMINAL, *LOOP, "numpy")),
         (["model", "--help"], (*MODEL, *ENGINE, *TERMINAL, *DOCUMENTS, *LOOP, "numpy")),
         (["model", "tables", "--help"], (*ENGINE, *TERMINAL, *DOCUMENTS, *LOOP, "numpy", "vafw.vmm", "vafw.acpi")),
         (["measure", OFFICE], (*TERMINAL, *LOOP)),

@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vafw.plan.path import Joint, shortest_way, ways_round
+from vafw.plan.path import Joint, shortest_way, ways_past, ways_round
 
 USER, NIC, SPARE_NIC = "user-os", "nic", "nic-2"
 INSIDE_OUT = ("dns", "ids", "firewall")
@@ -49,6 +49,13 @@ def test_every_way_that_is_found_is_a_way_and_misses_an_appliance(extra: list[Jo
     for way in ways_round(joints, USER, (NIC, SPARE_NIC), INSIDE_OUT):
         assert way.vertices in real
         assert not set(INSIDE_OUT) <= set(way.vertices)
+
+
+@given(links, spare_owners, st.sampled_from(INSIDE_OUT))
+def test_the_ways_past_an_appliance_are_all_that_miss_it(extra: list[Joint], spare: list[Joint], missed: str) -> None:
+    joints = (*PATH_JOINTS, *extra, *spare)
+    real = {way for way in simple_ways(joints, USER, (USER,)) if missed not in way}
+    assert {way.vertices for way in ways_past(joints, USER, (NIC, SPARE_NIC), missed)} == real
 
 
 @given(st.permutations(range(len(PATH_JOINTS))))

@@ -1,14 +1,21 @@
 from __future__ import annotations
 
+from random import Random
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.traffic.small_space import ADDRESSES, PACKETS, few_selectors, few_services, rulesets
+from tests.traffic.space.random_rules import overlapping_ruleset
 from vafw.traffic.appliance import INSIDE
-from vafw.traffic.proof import Pattern, counterexample
+from vafw.traffic.proof import Pattern, Proof, counterexample
 from vafw.traffic.reason import State
 from vafw.traffic.rule import Action, Packet, Rule, Ruleset, Selector
 from vafw.traffic.services import SERVICES
+from vafw.traffic.space import with_oxidd
+from vafw.traffic.space.path import Hop
+from vafw.traffic.space.space import new_space
 
 ANY = (Selector(None, ADDRESSES),)
 USER = (Selector(INSIDE, ADDRESSES),)
@@ -66,3 +73,12 @@ def test_a_hundred_rules_are_proven() -> None:
         for port in range(100)
     )
     assert counterexample(Ruleset(rules, Action.DROP), Pattern(ANY, ANY)) is None
+
+
+def test_what_does_not_fit_into_a_small_space_is_proven_in_a_large_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = overlapping_ruleset(Random(1), 300)
+    expected = Proof([Hop("", rules)]).counterexample(Pattern(ANY, ANY))
+    monkeypatch.setattr(with_oxidd, "MEDIUM", 1 << 12)
+    assert Proof([Hop("", rules)]).counterexample(Pattern(ANY, ANY)) == expected
+    with pytest.raises(MemoryError):
+        Proof([Hop("", rules)], new_space(rules=300)).counterexample(Pattern(ANY, ANY))

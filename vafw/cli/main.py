@@ -117,8 +117,15 @@ def run(arguments: list[str]) -> int:
         return output.closed_pipe()
     except OSError as error:  # a file that was named on the command line and cannot be had; anything else is a fault
         return output.failure(_about_file(error)) if error.filename else output.fault(error)
+    except MemoryError as error:
+        return output.failure(_about_memory(error))
     except Exception as error:  # a fault of this program: said as such, in the form that was asked for
         return output.fault(error)
+
+
+def _about_memory(error: MemoryError) -> VafwError:
+    text = f"there must be more memory for this: {error}" if str(error) else "there must be more memory for this"
+    return VafwError(text, hint="rules that name many sources and many destinations crosswise cost most to prove")
 
 
 def _about_file(error: OSError) -> VafwError:

@@ -44,6 +44,8 @@ def command(old: Path, new: Path, exit_code: bool, as_json: bool) -> int:
             print("\n".join(_changed_lines(each, words, before, after)))
         for broken in change.broken:
             print("\n".join(_broken_lines(broken)))
+        if not change.complete:
+            print("and more packets than these regions say")
         print(_summary(len(change.changed), len(change.broken)))
     code = ExitCode.DONE
     if change.broken:
@@ -51,6 +53,7 @@ def command(old: Path, new: Path, exit_code: bool, as_json: bool) -> int:
     elif change.changed and exit_code:
         code = ExitCode.PLAN_HAS_CHANGES
     data: Value = {
+        "complete": change.complete,
         "changed": [_changed_json(each, words) for each in change.changed],
         "broken": [{"clause": each.words, "place": str(each.place)} for each in change.broken],
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -12,11 +12,14 @@ from vafw.cli.options import json_option
 from vafw.cli.output import Output, paint
 from vafw.cli.policy_documents import documents_at, topology_or_here
 from vafw.errors import UsageError
-from vafw.plan.walk import Step, Walk, walk
+from vafw.plan.walk import Considered, Step, Walk, walk
 from vafw.traffic.packet_text import parse_packet
 
 if TYPE_CHECKING:
     from vafw.trace import Value
+
+MOST_TOLD: Final = 40
+"""Rules up to which each is shown with its reason."""
 
 
 @click.command(epilog="Example: vafw policy explain 'tcp 10.0.0.2:40000 -> 1.2.3.4:443 new' policies/office-laptop")
@@ -44,11 +47,21 @@ def _lines(found: Walk) -> list[str]:
     lines = [str(found.asked)]
     for step in found.steps:
         lines.append(f"  {step.hop:<{width}}  {_said(step)}")
-        names = max((len(each.name) for each in step.considered), default=0)
-        lines += [f"  {'':<{width}}    {each.name:<{names}}  {each.said}" for each in step.considered]
+        told = _told(step)
+        names = max((len(each.name) for each in told), default=0)
+        lines += [f"  {'':<{width}}    {each.name:<{names}}  {each.said}" for each in told]
+        if len(told) < len(step.considered):
+            lines.append(f"  {'':<{width}}    and {len(step.considered) - len(told)} rules about other addresses")
         if step.leaves_as is not None:
             lines.append(f"  {'':<{width}}    beyond it: {step.leaves_as}")
     return [*lines, _verdict(found)]
+
+
+def _told(step: Step) -> list[Considered]:
+    """The rules to show: all of a short list, of a long one those that are about these addresses."""
+    if len(step.considered) <= MOST_TOLD:
+        return list(step.considered)
+    return [each for each in step.considered if not each.said.startswith("no: it is about packets")]
 
 
 def _said(step: Step) -> str:

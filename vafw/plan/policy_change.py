@@ -22,7 +22,7 @@ from vafw.traffic.proof import Counterexample, Proof
 from vafw.traffic.rule import Action
 from vafw.traffic.space.diagram import Diagram
 from vafw.traffic.space.path import path_meeting
-from vafw.traffic.space.region import Region, regions
+from vafw.traffic.space.region import Region, regions, written
 from vafw.traffic.space.space import Space, new_space
 
 
@@ -67,6 +67,8 @@ class PolicyChange:
 
     changed: tuple[Changed, ...]
     broken: tuple[Broken, ...]
+    complete: bool
+    """Whether the regions say all of it: there are at most `region.MOST` for each way in which a fate can change."""
 
 
 def policy_change(old: DocumentSet, new: DocumentSet) -> PolicyChange:
@@ -74,12 +76,14 @@ def policy_change(old: DocumentSet, new: DocumentSet) -> PolicyChange:
     before, after = path_hops(old), path_hops(new)
     space = new_space(rules=sum(len(each.ruleset.rules) for each in (*before, *after) if each.ruleset))
     old_proof, new_proof = Proof(before, space), Proof(after, space)
-    changed = tuple(
-        Changed(turn, region, *_fates(old_proof, new_proof, turn, region))
-        for turn, packets in _turns(space, old_proof, new_proof)
-        for region in regions(space, packets)
-    )
-    return PolicyChange(changed, (*_broken_here(new), *_broken_there(old, new, old_proof, new_proof)))
+    changed: list[Changed] = []
+    complete = True
+    for turn, packets in _turns(space, old_proof, new_proof):
+        found = regions(space, packets)
+        complete = complete and space.within(packets, space.union([written(space, each) for each in found]))
+        changed += [Changed(turn, region, *_fates(old_proof, new_proof, turn, region)) for region in found]
+    broken = (*_broken_here(new), *_broken_there(old, new, old_proof, new_proof))
+    return PolicyChange(tuple(changed), broken, complete)
 
 
 def _turns(space: Space, old: Proof, new: Proof) -> Iterator[tuple[Turn, Diagram]]:

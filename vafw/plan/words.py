@@ -68,7 +68,7 @@ class RegionWords:
         known = {name: zone for name, zone in here.items() if not zone.is_empty}
         for said in (_named, _all_but, _together, _less):
             if (words := said(addresses, known, versions)) is not None:
-                return words + (suffix if words.split()[0] in known or words.startswith("any") else "")
+                return words if self._zones.get(words) == addresses else words + suffix
         return _spelled(list(addresses.to_texts()))
 
     def services(self, found: Services | None, versions: tuple[int, ...]) -> str:

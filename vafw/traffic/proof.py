@@ -20,7 +20,7 @@ from vafw.traffic.rule import Action, Packet, Rule, Ruleset, Selector, ServiceMa
 from vafw.traffic.space.diagram import Diagram
 from vafw.traffic.space.outcome import Outcome
 from vafw.traffic.space.path import Hop, outer_view, path_passing
-from vafw.traffic.space.space import Space, SpaceExhausted, new_space, unnamed
+from vafw.traffic.space.space import EVERY_RULE, Space, new_space, unnamed
 from vafw.traffic.space.witness import witness
 
 
@@ -58,6 +58,7 @@ class Proof:
     def __init__(self, hops: Sequence[Hop], space: Space | None = None) -> None:
         """`hops` from the wire inwards."""
         self.hops = tuple(hops)
+        self._may_grow = space is None
         self.space = space or new_space(rules=sum(len(each.ruleset.rules) for each in hops if each.ruleset))
 
     @cached_property
@@ -65,8 +66,11 @@ class Proof:
         """What may pass, and what surely does."""
         try:
             return path_passing(self.space, self.hops)
-        except MemoryError as error:
-            raise SpaceExhausted(sum(len(each.ruleset.rules) for each in self.hops if each.ruleset)) from error
+        except MemoryError:
+            if not self._may_grow:
+                raise
+            self.space = new_space(rules=EVERY_RULE)
+        return path_passing(self.space, self.hops)
 
     def packets(self, pattern: Pattern) -> Diagram:
         """The packets of a pattern."""
@@ -78,7 +82,8 @@ class Proof:
 
         With ``passes=False``, one that may not pass, which refutes ``always``.
         """
-        wrong = self.packets(pattern) & (self.passing.may if passes else ~self.passing.surely)
+        wrong = self.passing.may if passes else ~self.passing.surely  # before the pattern: it may need a larger space
+        wrong = wrong & self.packets(pattern)
         packet = witness(self.space, wrong)
         return None if packet is None else self.decided(packet, passes=passes)
 

@@ -17,6 +17,7 @@ from tests.traffic.space.random_rules import (
 from vafw.traffic.address_set import AddressSet
 from vafw.traffic.appliance import INSIDE, OUTSIDE
 from vafw.traffic.rule import ICMP, TCP, Action, Packet, Rule, Ruleset, Selector, ServiceMatch
+from vafw.traffic.space import with_oxidd
 from vafw.traffic.space.overlap import SHORT, _few, _many, hull_of
 from vafw.traffic.space.scrutiny import Fault, Finding, scrutinise
 from vafw.traffic.space.space import Space, new_space
@@ -154,3 +155,12 @@ def test_of_redundant_rules_only_those_are_named_that_may_go_together() -> None:
     )
     wide = rule("far-and-more", Action.ACCEPT, (Selector(None, AddressSet.from_texts(["192.0.2.128-192.0.3.9"])),))
     assert scrutinise(Ruleset((*rules[:2], wide), Action.DROP)) == (Finding(0, Fault.REDUNDANT, (1,)),)
+
+
+def test_what_does_not_fit_into_a_small_space_is_asked_in_a_large_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    ruleset = overlapping_ruleset(Random(1), 300)
+    expected = scrutinise(ruleset)
+    monkeypatch.setattr(with_oxidd, "MEDIUM", 1 << 12)
+    assert scrutinise(ruleset) == expected
+    with pytest.raises(MemoryError):
+        scrutinise(ruleset, new_space(rules=300))

@@ -38,7 +38,7 @@ from vafw.traffic.space.witness import witness
 Services: TypeAlias = Mapping[int, Ranges]
 """Destination ports of TCP and UDP, types of ICMP, ((0, 0),) of other protocols, by protocol."""
 MOST: Final = 200
-"""Boxes at most; a set that needs more is said to need more."""
+"""Boxes at most; who asks sees by `written` whether they are all of the set."""
 _SERVICE: Final = (PROTOCOL, PORT, ICMP_TYPE)
 _ADDRESSES: Final = (SOURCE, DESTINATION)
 _DIMENSIONS: Final = (_SERVICE, (DESTINATION,), (SOURCE,), (VLAN,), (STATE,), (SIDE,))

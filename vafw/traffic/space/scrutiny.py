@@ -20,7 +20,7 @@ from vafw.traffic.rule import TCP, UDP, Ruleset
 from vafw.traffic.space.diagram import Diagram
 from vafw.traffic.space.outcome import left_over
 from vafw.traffic.space.overlap import Sieve
-from vafw.traffic.space.space import Space, SpaceExhausted, new_space
+from vafw.traffic.space.space import EVERY_RULE, Space, new_space
 
 _ONLY_NEW: Final = (State.NEW,)
 
@@ -49,10 +49,11 @@ class Finding:
 def scrutinise(ruleset: Ruleset, space: Space | None = None) -> tuple[Finding, ...]:
     """Every rule that does no work, in the list's order; at most one finding a rule."""
     try:
-        found = sorted(_Scrutiny(ruleset, space).findings(), key=lambda each: each.at)
-    except MemoryError as error:
-        raise SpaceExhausted(len(ruleset.rules)) from error
-    return tuple(found)
+        return _Scrutiny(ruleset, space).sorted_findings()
+    except MemoryError:
+        if space is not None:
+            raise
+    return _Scrutiny(ruleset, new_space(rules=EVERY_RULE)).sorted_findings()
 
 
 class _Scrutiny:
@@ -65,6 +66,10 @@ class _Scrutiny:
         """Rules that may have packets in common with another."""
         self._spoken: dict[int, Diagram] = {}
         self._taken: dict[int, Diagram] = {}
+
+    def sorted_findings(self) -> tuple[Finding, ...]:
+        """Every finding, in the list's order."""
+        return tuple(sorted(self.findings(), key=lambda each: each.at))
 
     def findings(self) -> Iterator[Finding]:
         """Every finding; a rule that does another's work is not itself called redundant."""

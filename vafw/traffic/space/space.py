@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable
 from typing import Final
 
-from vafw.errors import VafwError
 from vafw.traffic.address_set import AddressSet, Ranges
 from vafw.traffic.appliance import opposite
 from vafw.traffic.first_match import addresses_on, service_ranges
@@ -44,14 +43,8 @@ NEIGHBOUR: Final = ((133, 136),)
 """Router and neighbour solicitation and advertisement (RFC 4861): no rule speaks of them."""
 
 
-class SpaceExhausted(VafwError):
-    """The rules name so much that nothing can be proven about them within the memory that proofs may take."""
-
-    def __init__(self, rules: int) -> None:
-        super().__init__(
-            f"what {rules} rules let pass must fit into {16 * 32} MiB of decision diagrams, and does not",
-            hint="rules that name many sources and many destinations crosswise cost most: name them together in zones",
-        )
+EVERY_RULE: Final = 1 << 20
+"""So many rules get all the room that there is."""
 
 
 def new_space(*, rules: int = 0) -> Space:
