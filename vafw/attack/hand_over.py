@@ -22,6 +22,8 @@ from vafw.attack.mechanism import Mechanism
 from vafw.attack.running import CANARY, Running
 from vafw.attack.scenario import Attempt, Scenario, Verdict, layer
 from vafw.attack.target import Target
+from vafw.fabric import Acs
+from vafw.hw.pci.acs import ACS_CAPABILITY, ACS_CONTROL
 from vafw.hw.pci.config import DEVICE_CONTROL, INITIATE_FLR
 from vafw.hw.pci.network_card import Control, NetworkCard, NetworkRegister
 from vafw.hw.pci.ring import Descriptor, RingRegister
@@ -179,11 +181,17 @@ def _rename_domain(running: Running, domain: int) -> None:
 
 
 def _grant_ats(running: Running) -> None:
-    """TT = 01b in the card's context entry, which it has not used yet."""
+    """TT = 01b in the card's context entry, which it has not used yet, and ports that let translated requests pass."""
     at = context_entry(running.memory, EVIL)
     entry = int.from_bytes(running.memory.read(at, 16), "little")
     granted = entry | ContextEntry.pack(TT=TranslationType.WITH_DEVICE_TLB)
     running.memory.write(at, granted.to_bytes(16, "little"))
+    for port in running.pc.root_complex.fabric.path(EVIL):
+        capability = running.pc.function(port.bdf).config.capability(ACS_CAPABILITY)
+        if capability is not None:
+            control = running.pc.root_complex.config_read(port.bdf, capability + ACS_CONTROL, 2)
+            lenient = control & ~Acs.TRANSLATION_BLOCKING
+            running.pc.root_complex.config_write(port.bdf, capability + ACS_CONTROL, 2, lenient)
 
 
 def _left_over_registers(target: Target) -> Attempt:

@@ -95,10 +95,15 @@ class Fabric:
         seen = self.seen_as(bdf)
         return tuple(own) if seen == bdf else (*own, seen)
 
-    def violates(self, sender: Bdf, claimed: Bdf) -> Bdf | None:
-        """The port that refuses a request of `sender` under the requester id `claimed`, or None."""
+    def violates(self, sender: Bdf, claimed: Bdf, *, translated: bool = False) -> Bdf | None:
+        """The port that refuses a request of `sender` under the requester id `claimed`, or None.
+
+        `translated` is a request that says its address is a host address already (PCIe ATS).
+        """
         for port in self.path(sender):
             if Acs.SOURCE_VALIDATION in port.acs and claimed.bus not in self._below[port.bdf]:
+                return port.bdf
+            if translated and Acs.TRANSLATION_BLOCKING in port.acs:
                 return port.bdf
         return None
 

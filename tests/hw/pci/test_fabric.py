@@ -9,6 +9,7 @@ from vafw.fabric import ISOLATING, Acs, PortKind
 from vafw.hw.pc import FunctionDescription, Pc
 from vafw.hw.pci.acs import ACS_CAPABILITY, ACS_CONTROL
 from vafw.hw.vtd import Completion, DmaFault
+from vafw.vmm.access_control import enable_access_control
 
 ROOT, UP, DOWN, DOWN_BESIDE = Bdf(0, 0x1C, 0), Bdf(1, 0, 0), Bdf(2, 0, 0), Bdf(2, 1, 0)
 EVIL, CARD = Bdf(3, 0, 0), Bdf(4, 0, 0)
@@ -75,6 +76,14 @@ def test_without_source_validation_the_forged_request_arrives() -> None:
     pc = pc_with_a_switch()
     assert pc.root_complex.dma_write(CARD, Iova(0x1000), b"forged", sender=EVIL) is None
     assert pc.memory.read(Hpa(0x1000), 6) == b"forged"
+
+
+def test_a_request_that_claims_to_be_translated_is_refused_by_the_port() -> None:
+    pc = pc_with_a_switch(ISOLATING | Acs.TRANSLATION_BLOCKING)
+    enable_access_control(pc.root_complex)
+    fault = DmaFault(EVIL, Iova(0x1000), False, Completion.ACS_VIOLATION)
+    assert pc.root_complex.dma_read(EVIL, Iova(0x1000), 4, translated=True) == fault
+    assert pc.root_complex.dma_read(EVIL, Iova(0x1000), 4) == bytes(4)
 
 
 @pytest.mark.parametrize("length", [1, 4, 8])

@@ -155,7 +155,7 @@ class RootComplex:
         that the address is a host address already (AT = 10b), which only a function that was granted ATS may say.
         """
         if not self._is_flat:
-            route = self._route(source, sender or source, iova, write=False)
+            route = self._route(source, sender or source, iova, write=False, translated=translated)
             if isinstance(route, DmaFault):
                 return route
             if isinstance(route, PciFunction):
@@ -177,7 +177,7 @@ class RootComplex:
     ) -> DmaFault | None:
         """A device writes memory; pages before the first one that is blocked have been written."""
         if not self._is_flat:
-            route = self._route(source, sender or source, iova, write=True)
+            route = self._route(source, sender or source, iova, write=True, translated=translated)
             if isinstance(route, DmaFault):
                 return route
             if isinstance(route, PciFunction):
@@ -222,13 +222,15 @@ class RootComplex:
         if function := self._decoding(offset):
             function.mmio_write(offset % BAR_SIZE, size, value)
 
-    def _route(self, source: Bdf, sender: Bdf, iova: Iova, *, write: bool) -> Bdf | PciFunction | DmaFault:
+    def _route(
+        self, source: Bdf, sender: Bdf, iova: Iova, *, write: bool, translated: bool
+    ) -> Bdf | PciFunction | DmaFault:
         """What becomes of a request on its way up: the requester id it arrives under, a peer it reaches, or its end."""
         fabric = self.fabric
         peer = self._decoding(iova - BAR_REGION) if BAR_REGION <= iova < BAR_REGION + BAR_REGION_SIZE else None
         if peer is not None and peer.bdf in fabric.peers(sender):
             return peer
-        if fabric.violates(sender, source) is not None:
+        if fabric.violates(sender, source, translated=translated) is not None:
             return DmaFault(source, iova, write, Completion.ACS_VIOLATION)
         return fabric.seen_as(sender) if source == sender else source
 

@@ -6,23 +6,19 @@ cache of the unit it is used until software invalidates it, however wrong the ta
 with the hint IH says that only leaves have changed, and keeps it.
 
 Only the ordinary is recognised: present entries, no reserved bit, no superpage. For everything else `find_directory`
-and `small_page` say 0, which says nothing about why; `second_level` walks and decides. `tables` is
-`PhysicalMemory.tables`: the 512 entries of every frame that was read as a table, by address.
+and `small_page` say 0, which says nothing about why; `second_level` walks and decides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
+from vafw.hw.memory import PhysicalMemory
 from vafw.hw.vtd.bits import INTERRUPT_FIRST, INTERRUPT_LAST, PagingEntry
 from vafw.hw.vtd.capability import TableRules
 from vafw.hw.vtd.context import Context
 from vafw.hw.vtd.second_level import paging_entry_address
 from vafw.hw.vtd.table_walk import TableMemory
-
-Tables = Mapping[int, "memoryview[int]"]
-"""The address of a table to its 512 entries."""
 
 _RIGHTS: Final = 3
 _FRAME: Final = -4096
@@ -42,15 +38,15 @@ def find_directory(memory: TableMemory, rules: TableRules, context: Context, iov
     return table | rights if rights else 0
 
 
-def small_page(tables: Tables, directory: int, iova: int, reserved: int) -> int:
+def small_page(memory: PhysicalMemory, directory: int, iova: int, reserved: int) -> int:
     """The leaf entry of a device address as it stands but for bits 1:0, the rights of all levels; or 0.
 
     `reserved` are the bits that a leaf of 4 KiB must not have.
     """
     try:
-        leaf = tables[directory & _FRAME][iova >> 12 & 511]
-    except KeyError:
-        return 0
+        leaf = memory.tables[directory & _FRAME][iova >> 12 & 511]
+    except KeyError:  # the table was not read before, or nothing was ever written into it
+        leaf = memory.read_ram_u64(paging_entry_address(directory & _FRAME, iova, 1)) or 0
     if leaf & reserved or INTERRUPT_FIRST <= leaf & LEAF_FRAME <= INTERRUPT_LAST:
         return 0
     return leaf & (directory | ~_RIGHTS)

@@ -65,7 +65,6 @@ class RemappingUnit:
         rules = self.capability.rules
         self._memory = memory
         self._rules = rules
-        self._tables = memory.tables
         self._leaf_reserved = rules.leaf_reserved(1)
         self._second_level = SecondLevel(memory, rules)
         self._context_cache = ContextCache(caching_mode=self.capability.caching_mode)
@@ -174,7 +173,7 @@ class RemappingUnit:
             return self.host_address(source_id, iova, right)
         if iova < known.shortcut:
             directory = known.directories.get(iova >> 21) or self._find_directory(known, iova)
-            entry = small_page(self._tables, directory, iova, self._leaf_reserved)
+            entry = small_page(self._memory, directory, iova, self._leaf_reserved)
             if entry & right:
                 page, host = iova >> 12, entry & LEAF_FRAME
                 if known.pages.sizes:
