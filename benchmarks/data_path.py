@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from policy import flows, ours
 
 from vafw.traffic.address_set import AddressSet
-from vafw.traffic.nftables import nftables_text
+from vafw.traffic.nftables.rendering import nftables_text
 from vafw.traffic.rule import TCP, Action, Rule, Ruleset, Selector, ServiceMatch
 
 CLIENT, ROUTER, SERVER = (f"vafw-{name}-{os.getpid()}" for name in ("client", "router", "server"))

@@ -34,7 +34,7 @@ from random import Random
 from typing import Any
 
 from vafw.traffic.address_set import AddressSet
-from vafw.traffic.nftables import nftables_text
+from vafw.traffic.nftables.rendering import nftables_text
 from vafw.traffic.rule import TCP, UDP, Action, Rule, Ruleset, Selector, ServiceMatch
 from vafw.traffic.space.layout import VARIABLES
 from vafw.traffic.space.outcome import passing

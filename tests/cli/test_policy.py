@@ -14,7 +14,7 @@ from tests.conftest import Vafw
 from vafw.document.load import load_topology
 from vafw.errors import ExitCode
 from vafw.plan.rules import compile_rules
-from vafw.traffic.nftables import nftables_text
+from vafw.traffic.nftables.rendering import nftables_text
 from vafw.traffic.pcap import read_capture
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -18,7 +18,7 @@ from vafw.plan.rules import compile_pattern, compile_rules
 from vafw.traffic import build
 from vafw.traffic.address_set import AddressSet
 from vafw.traffic.frame import IPV4, IPV6, SYN
-from vafw.traffic.nftables import nftables_text
+from vafw.traffic.nftables.rendering import nftables_text
 from vafw.traffic.rule import TCP, UDP, Action, Packet, Rule, Ruleset, Selector, ServiceMatch
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(bool(missing()), reason=missing() or "-")]

@@ -12,7 +12,7 @@ from tests.conftest import ROOT, Vafw
 from vafw.document.load import load_topology
 from vafw.plan.compile import check
 from vafw.plan.rules import compile_rules
-from vafw.traffic.nftables import nftables_text
+from vafw.traffic.nftables.rendering import nftables_text
 
 POLICIES = sorted(each.parent for each in (ROOT / "policies").glob("*/topology.yaml"))
 WITH_SCRIPT = [each for each in POLICIES if each.name != "office-laptop"]

@@ -21,7 +21,7 @@ from vafw.traffic.appliance import INSIDE, OUTSIDE
 from vafw.traffic.engine import Decision, Engine
 from vafw.traffic.frame import Frame, Malformed, parse
 from vafw.traffic.nat import OwnAddresses
-from vafw.traffic.nftables import Layout, nftables_text
+from vafw.traffic.nftables.rendering import Layout, nftables_text
 from vafw.traffic.packet_tuple import inverted, tuple_of
 from vafw.traffic.rule import ICMPV6, Action, Ruleset, State
 from vafw.traffic.translation import Translator, hop_taken

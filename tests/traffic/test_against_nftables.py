@@ -15,7 +15,7 @@ from tests.traffic.random_traffic import random_traffic
 from vafw.traffic.appliance import INSIDE, OUTSIDE
 from vafw.traffic.engine import Engine
 from vafw.traffic.frame import Frame, Malformed, parse
-from vafw.traffic.nftables import nftables_text
+from vafw.traffic.nftables.rendering import nftables_text
 from vafw.traffic.pcap import read_capture
 from vafw.traffic.rule import ICMPV6, UDP, Action, AddressSet, Rule, Ruleset, Selector, ServiceMatch
 from vafw.traffic.services import SERVICES

@@ -17,7 +17,7 @@ from vafw.traffic.address_set import AddressSet
 from vafw.traffic.appliance import INSIDE, OUTSIDE
 from vafw.traffic.condition import Limit
 from vafw.traffic.nat import Nat, PortForward
-from vafw.traffic.nftables import nftables_text
+from vafw.traffic.nftables.rendering import nftables_text
 from vafw.traffic.rule import TCP as TCP_NUMBER
 from vafw.traffic.rule import Action, Rule, Ruleset, Selector, State
 

@@ -18,7 +18,7 @@ from tests.traffic.differential import compare
 from tests.traffic.kernel_router import KernelRouter, kernel_router, missing
 from tests.traffic.random_policy import MARKER, policies
 from tests.traffic.random_traffic import random_traffic
-from vafw.traffic.nftables import Layout, nftables_text
+from vafw.traffic.nftables.rendering import Layout, nftables_text
 from vafw.traffic.rule import Action, Ruleset
 
 POLICIES: Final = int(os.environ.get("VAFW_DIFFERENTIAL_POLICIES", "40"))

@@ -15,7 +15,7 @@ from tests.traffic.random_policy import policies
 from vafw.traffic.address_set import AddressSet
 from vafw.traffic.appliance import INSIDE
 from vafw.traffic.engine import Engine
-from vafw.traffic.nftables import nftables_table
+from vafw.traffic.nftables.rendering import nftables_table
 from vafw.traffic.rule import Action, Nat, Rule, Ruleset, Selector
 from vafw.traffic.trial import TRANSITIONS, Change, Event, Phase, Trial
 

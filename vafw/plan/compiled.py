@@ -17,7 +17,7 @@ from vafw.plan.writers.squid import squid_text
 from vafw.plan.writers.suricata import suricata_text
 from vafw.plan.writers.unbound import unbound_text
 from vafw.plan.writers.wireguard import wireguard_text
-from vafw.traffic.nftables import nftables_text
+from vafw.traffic.nftables.rendering import nftables_text
 
 
 def compiled(documents: DocumentSet, target: str, *, inside: str = "inside", outside: str = "outside") -> str:

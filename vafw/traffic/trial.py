@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Generic, TypeVar, final
 
-from vafw.traffic.nft_table import Table
+from vafw.traffic.nftables.table import Table
 
 Rules = TypeVar("Rules")
 

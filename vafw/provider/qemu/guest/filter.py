@@ -16,7 +16,7 @@ from typing import Final, final
 from vafw.provider.qemu.guest import interfaces
 from vafw.trace import Value
 from vafw.traffic.appliance import INSIDE, OUTSIDE
-from vafw.traffic.nftables import nftables_text
+from vafw.traffic.nftables.rendering import nftables_text
 from vafw.traffic.rule import Ruleset
 
 _NFT: Final = "/usr/sbin/nft"

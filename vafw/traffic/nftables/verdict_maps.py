@@ -22,8 +22,8 @@ import numpy as np
 from vafw.traffic.address_set import Ranges
 from vafw.traffic.appliance import opposite
 from vafw.traffic.first_match import addresses_on, service_ranges
-from vafw.traffic.nft_statement import HEADER
-from vafw.traffic.nft_table import VerdictMap
+from vafw.traffic.nftables.statement import HEADER
+from vafw.traffic.nftables.table import VerdictMap
 from vafw.traffic.packet import ICMP, ICMPV6, TCP, UDP, ServiceMatch, suits
 from vafw.traffic.rule import Rule
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from tests.traffic.kernel_router import in_router, kernel_router, missing
 from vafw.traffic.address_set import AddressSet
 from vafw.traffic.appliance import INSIDE
-from vafw.traffic.nft_map import Box, cut_into_levels
-from vafw.traffic.nft_table import Chain, Table, VerdictMap
-from vafw.traffic.nftables import nftables_table, nftables_text
+from vafw.traffic.nftables.rendering import nftables_table, nftables_text
+from vafw.traffic.nftables.table import Chain, Table, VerdictMap
+from vafw.traffic.nftables.verdict_maps import Box, cut_into_levels
 from vafw.traffic.packet import TCP, ServiceMatch
 from vafw.traffic.rule import Action, Rule, Ruleset, Selector
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, final
 
 from vafw.traffic.appliance import INSIDE, OUTSIDE
-from vafw.traffic.nft_statement import Family, counter_name, statements, verdicts
-from vafw.traffic.nft_table import VerdictMap
+from vafw.traffic.nftables.statement import Family, counter_name, statements, verdicts
+from vafw.traffic.nftables.table import VerdictMap
 from vafw.traffic.rule import Action, Rule, State
 
 SHORTEST_RUN: Final = 4
@@ -54,7 +54,7 @@ class Rules:
                 yield from self.statements(run)
 
     def _lookups(self, run: Sequence[Rule], stem: str) -> Iterator[str]:
-        from vafw.traffic.nft_map import GUARDS, verdict_maps  # NumPy: only where there are many rules
+        from vafw.traffic.nftables.verdict_maps import GUARDS, verdict_maps  # NumPy: only where there are many rules
 
         verdicts_of = {at: self._verdict(rule) for at, rule in enumerate(run)}
         same = not any(each.side for rule in run for each in (*rule.sources, *rule.destinations))

@@ -2,8 +2,8 @@
 
 Pure: a `Ruleset` and two interface names in, a `Table` or its text for ``nft -f`` out; the same ruleset gives the same
 bytes. One filtering chain; its policy is drop, whatever the default says, so that a half-loaded table passes nothing.
-Few rules become statements with a named counter each (`nft_statement`), many become verdict maps whose elements count
-and carry the rule's name (`nft_map`); `nft_rules` decides which.
+Few rules become statements with a named counter each (`statement`), many become verdict maps whose elements count
+and carry the rule's name (`verdict_maps`); `rules` decides which.
 
 Two families. ``inet`` is for a router, whose kernel routes between the two interfaces. ``bridge`` is for a transparent
 filter between two ports of a bridge: the chain hangs at prerouting, as the kernel rejects in that family there only,
@@ -22,8 +22,8 @@ from typing import Final, Literal, TypeAlias
 
 from vafw.traffic.appliance import INSIDE, OUTSIDE
 from vafw.traffic.nat import Nat, OwnAddresses, PortForward
-from vafw.traffic.nft_rules import Rules
-from vafw.traffic.nft_statement import (
+from vafw.traffic.nftables.rules import Rules
+from vafw.traffic.nftables.statement import (
     EVERYTHING,
     HEADER,
     Family,
@@ -34,7 +34,7 @@ from vafw.traffic.nft_statement import (
     set_stems,
     verdicts,
 )
-from vafw.traffic.nft_table import Chain, Table
+from vafw.traffic.nftables.table import Chain, Table
 from vafw.traffic.packet import PROTOCOL_NAMES
 from vafw.traffic.reason import DEFAULT, ESTABLISHED, INVALID, MALFORMED, NEIGHBOUR, RELATED, SPOOFED
 from vafw.traffic.rule import Ruleset, State

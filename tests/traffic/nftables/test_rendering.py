@@ -4,7 +4,7 @@ from pathlib import Path
 
 from vafw.traffic.address_set import AddressSet
 from vafw.traffic.appliance import INSIDE
-from vafw.traffic.nftables import nftables_text
+from vafw.traffic.nftables.rendering import nftables_text
 from vafw.traffic.rule import Action, Rule, Ruleset, Selector
 from vafw.traffic.services import SERVICES
 
