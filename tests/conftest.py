@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,33 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.leftovers import Watch
+
 # How long an example takes says how busy the machine is, and nothing of the code.
 settings.register_profile("vafw", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("vafw")
 
 ROOT = Path(__file__).parent.parent
+WATCH = pytest.StashKey[Watch]()
+LEFT = pytest.StashKey[list[str]]()
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Have somebody look after the processes that the tests start."""
+    session.config.stash[WATCH] = Watch(str(os.getpid()))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """End what the tests left behind; a run that leaves something behind has failed."""
+    left = session.config.stash[LEFT] = session.config.stash[WATCH].end()
+    if left:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Name what was left behind, and by whom."""
+    for each in config.stash.get(LEFT, []):
+        terminalreporter.write_line(f"LEFT BEHIND, and ended now: {each}", red=True)
 
 
 @pytest.fixture

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import re
+import select
 import shlex
 import shutil
 import subprocess
+import sys
+import termios
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Vafw
+from tests.cli.running import PATIENCE_S, running
+from tests.conftest import ROOT, Finished, Vafw
 from tests.contract.benches import require_qemu
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SHELL = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines() if line]
-VAFW = [line for line in SHELL if line.startswith("vafw ") and "--platform qemu" not in line]
+BLOCKS = [[line for line in block.splitlines() if line] for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)]
+SHELL = [line for block in BLOCKS for line in block]
 ON_QEMU = [line for line in SHELL if line.startswith("vafw ") and "--platform qemu" in line]
+(WHILE_UP,) = (block for block in BLOCKS if block[0].endswith(" &"))
+"""The block whose first command stays up while a person gives the others."""
+VAFW = [line for line in SHELL if line.startswith("vafw ") and line not in ON_QEMU + WHILE_UP]
 MAKE = [line for line in SHELL if line.startswith("make ")]
 EXPECTED_CODE = re.compile(r"# exit code (\d+)")
 
@@ -28,13 +38,60 @@ def block_after(comment: str) -> str:
 
 
 def test_every_command_of_the_readme_is_known() -> None:
-    assert sorted(VAFW + ON_QEMU + MAKE) == sorted(SHELL)
+    assert sorted(VAFW + ON_QEMU + WHILE_UP + MAKE) == sorted(SHELL)
+    assert {line.split()[0] for line in WHILE_UP} == {"vafw"}
 
 
 def test_every_vafw_command_of_the_readme_does_what_it_says(vafw: Vafw, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     codes = {line: vafw(*shlex.split(line, comments=True)[1:]).code for line in VAFW}
     assert codes == {line: int((EXPECTED_CODE.findall(line) or ["0"])[0]) for line in VAFW}
+
+
+def test_every_command_of_the_readme_for_a_running_machine_does_what_it_says(
+    vafw: Vafw, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(ROOT)
+    up, *others = (shlex.split(line.removesuffix("&"), comments=True)[1:] for line in WHILE_UP)
+    with running(Path(up[1]), tmp_path / "run") as machine:
+        said = {" ".join(words[:2]): (shown if words[0] == "tui" else vafw)(*words) for words in others}
+        code, _ = machine.end()
+    assert {command: done.code for command, done in said.items()} == dict.fromkeys(said, 0)
+    assert code == 0
+    assert said["config get"].out == "[https, quic]\n"
+    assert "firewall: generation 3, in sync\n" in said["config rollback"].out
+    assert "healthy" in said[f"tui {up[1]}"].out
+
+
+def shown(*words: str) -> Finished:
+    """`vafw tui` in a terminal of its own, until its first picture of the running machine is there; then it is quit."""
+    command = [sys.executable, "-m", "vafw", *words]
+    leader, follower = pty.openpty()
+    termios.tcsetwinsize(follower, (40, 120))
+    environment = {**os.environ, "TERM": "xterm-256color"}
+    with subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower, env=environment) as process:
+        os.close(follower)
+        try:
+            frame = read_until(leader, b"healthy")
+            os.write(leader, b"q")
+            frame += read_until(leader, None)
+            return Finished(process.wait(PATIENCE_S), frame.decode(errors="replace"), "")
+        finally:
+            process.kill()
+            os.close(leader)
+
+
+def read_until(terminal: int, word: bytes | None) -> bytes:
+    """What a terminal is sent up to a word, or until nobody writes to it any more."""
+    read, until_s = b"", time.monotonic() + PATIENCE_S
+    while word is None or word not in read:
+        ready, _, _ = select.select([terminal], [], [], until_s - time.monotonic())
+        assert ready, read[-2000:]
+        try:
+            read += os.read(terminal, 1 << 16)
+        except OSError:  # nobody has the other end any more: that is how a terminal ends on Linux
+            break
+    return read
 
 
 def test_every_command_of_the_readme_for_real_vms_does_what_it_says(

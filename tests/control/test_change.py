@@ -6,7 +6,7 @@ import pytest
 
 from tests.conftest import ROOT
 from vafw.control.change import Change, changed, config_of, text_at, texts_of, with_texts
-from vafw.document.diagnostic import DocumentInvalid
+from vafw.document.diagnostic import DocumentInvalid, Severity
 from vafw.document.load import DocumentSet, load_topology
 from vafw.errors import VafwError
 
@@ -87,7 +87,10 @@ def test_a_change_that_is_none_is_refused(documents: DocumentSet, text: str, mes
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("traffic.rules[web].action=allow", "action must be 'accept', 'drop' or 'reject', not the text 'allow'"),
+        (
+            "traffic.rules[web].action=allow",
+            "action must be 'accept', 'drop', 'reject', 'log' or 'mark', not the text 'allow'",
+        ),
         ("traffic.rules[web].sevice=dns", "must be ones that are known, not 'sevice'"),
         ("traffic.rules[web].to=intranet", "a zone must be one that there is, not 'intranet'"),
         ("traffic.rules[web].action=drop", "every packet of this clause must pass, and 'web' stops one"),
@@ -96,7 +99,7 @@ def test_a_change_that_is_none_is_refused(documents: DocumentSet, text: str, mes
 def test_a_change_is_checked_like_the_documents_and_refused(documents: DocumentSet, text: str, message: str) -> None:
     with pytest.raises(DocumentInvalid) as refusal:
         config_of(after(documents, text), "firewall")
-    found = refusal.value.diagnostics[0]
+    found = next(each for each in refusal.value.diagnostics if each.severity is Severity.ERROR)
     assert found.message.endswith(message)
     assert found.span.source.path.name == "policy.yaml"
     assert Path(found.span.source.path).is_absolute()

@@ -24,13 +24,9 @@ SCREENS: dict[str, tuple[Recorded, tuple[str, ...]]] = {
     "help": (NOTHING, ("question_mark",)),
     "overlay": (UP, ("j",)),
     "start": (NOTHING, ("u",)),
-    "boot": (UP, ("2",)),
-    "gate": (UP, ("2", "l")),
-    "vms": (UP, ("2", "l", "l")),
-    "traffic": (UP, ("2", "l", "l", "l")),
-    "events": (UP, ("2", "l", "l", "l", "l")),
     "refused": (REFUSED, ("2", "l")),
 }
+TABS = ("boot", "gate", "vms", "traffic", "events")
 
 
 def hold_against(name: str, drawn: str) -> None:
@@ -50,6 +46,18 @@ async def test_a_screen_looks_as_it_did(name: str, size: tuple[int, int], laptop
         await pilot.pause()
         drawn = picture(app)
     hold_against(f"{name}-{size[0]}x{size[1]}", drawn)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+async def test_the_tabs_of_a_run_look_as_they_did(laptop: Path, size: tuple[int, int]) -> None:
+    drawn = {}
+    async with opened(laptop, UP, size) as (app, pilot):
+        for tab, key in zip(TABS, "2llll", strict=True):
+            await press(pilot, key)
+            await pilot.pause()
+            drawn[tab] = picture(app)
+    for tab, each in drawn.items():
+        hold_against(f"{tab}-{size[0]}x{size[1]}", each)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")

@@ -32,6 +32,17 @@ def test_the_verdict_names_what_kept_the_gate_closed() -> None:
     assert "remedy    Put the accepted image firewall back" in said
 
 
+def test_a_line_that_is_too_wide_goes_on_under_its_text() -> None:
+    lines: list[Line] = [(("head ", "bold"), ("one two three", "dim")), (("", ""),)]
+    assert list(report.hanging(lines, 21)) == [
+        (("head ", "bold"), ("one two three", "dim")),
+        (("", ""),),
+    ]
+    refused = [*report.hanging(report.verdict(recorded("refused", running=False).look()), 60)]
+    assert all(len("".join(piece for piece, _ in line)) <= 60 for line in refused)
+    assert f"those that\n{' ' * 21}the reference values accept\n" in text(refused)
+
+
 def test_the_timeline_has_every_step_with_its_time() -> None:
     snapshot = recorded("up", running=True).look().snapshot
     said = text(report.timeline(snapshot)).splitlines()

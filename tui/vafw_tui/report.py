@@ -5,7 +5,8 @@ Pure, over the JSON that every face gets. What a snapshot does not hold is left 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -35,6 +36,7 @@ _EVENT_STYLES: Final = {
     "control.lost": "$text-warning",
     "launch.refused": "$text-error",
 }
+_NARROWEST: Final = 16
 _HASH: Final = len("sha256:") + 8
 
 Row = tuple[str | Piece, ...]
@@ -64,6 +66,16 @@ def verdict(look: Look) -> list[Line]:
         if key in gate:
             lines.append(((f"    {key:<10}", _QUIET), (str(gate[key]), "")))
     return lines
+
+
+def hanging(lines: Iterable[Line], width: int) -> Iterator[Line]:
+    """Each line broken where it is wider, in columns; what follows stands under the last piece's beginning."""
+    for line in lines:
+        *head, (text, style) = line
+        indent = sum(len(piece) for piece, _ in head)
+        first, *rest = textwrap.wrap(text, max(width - indent, _NARROWEST)) or [""]
+        yield (*head, (first, style))
+        yield from (((" " * indent, ""), (row, style)) for row in rest)
 
 
 def timeline(snapshot: Json) -> list[Line]:

@@ -14,6 +14,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
+from textual.events import Resize
 from textual.screen import Screen
 from textual.widgets import DataTable, Footer, Input, Static, TabbedContent, TabPane, Tabs
 
@@ -184,7 +185,7 @@ class RunScreen(Screen[None]):
         look, app = self._app.looked, self._app
         snapshot = look.snapshot
         self._child_ended()
-        self._lines("verdict", report.verdict(look))
+        self._show_verdict()
         self._lines("timeline", report.timeline(snapshot) or [(("nothing has started yet", "$foreground-muted"),)])
         self._lines("machines", report.machines(snapshot))
         self._lines("links", report.links(snapshot, app.traces))
@@ -198,6 +199,12 @@ class RunScreen(Screen[None]):
         state = mark(look.phase if look.running else "none", word)
         self.query_one(TitleBar).show(app.run_name, [state, *([access] if look.running else [])])
         self._show_command()
+
+    @on(Resize)
+    def _show_verdict(self) -> None:
+        """What the gate decided, broken to the width that there is."""
+        width = self.size.width - self.query_one("#verdict").styles.gutter.width
+        self._lines("verdict", [*report.hanging(report.verdict(self._app.looked), width)])
 
     def _child_ended(self) -> None:
         """Say once how a run that was started here ended, where that was not well."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from vafw.provider.qemu.guest import interfaces
-from vafw.provider.qemu.guest.channel import Channel
+from vafw.provider.qemu.guest.channel import Channel, device
 from vafw.trace import Value
 
 if TYPE_CHECKING:
@@ -27,12 +27,14 @@ IMAGE: Final = Path("/vafw/image.json")
 
 
 def main() -> None:
-    """Serve until the VM is switched off."""
-    channel = Channel()
+    """Serve until the VM is switched off, or the platform is gone."""
+    channel = Channel(device())
     image = json.loads(IMAGE.read_text())
     channel.news("up", image=image["name"])
     try:
         _serve(channel, image)
+    except EOFError:  # there is nobody to be told; this process ends, and with it the VM
+        return
     except BaseException:
         channel.news("log", line=traceback.format_exc(limit=-4))
         raise

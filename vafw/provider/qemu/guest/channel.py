@@ -2,13 +2,17 @@
 
 A virtio serial port; one JSON object a line. A request bears a number under ``id`` and what is asked under ``do``; its
 answer bears the same number. What bears none is news: ``{"news": "up"}``, ``{"news": "log", "line": ...}``.
+
+A port whose other end nobody holds is always ready and never has anything: reading it in a loop would cost a processor.
+The platform is given a while to come back; then the guest is nobody's, and ends.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, final
 
@@ -18,6 +22,9 @@ PORT_NAME: Final = "vafw"
 LONGEST_LINE: Final = 4 << 20
 _PORTS: Final = Path("/sys/class/virtio-ports")
 _CHUNK: Final = 1 << 16
+HUNG_UP_PAUSE_S: Final = 1
+HUNG_UP_PAUSES: Final = 30
+"""How often a guest looks again whether the platform came back, before it takes itself for abandoned."""
 
 
 @final
@@ -48,9 +55,10 @@ def encode(message: dict[str, Value]) -> bytes:
 class Channel:
     """The open port."""
 
-    def __init__(self) -> None:
-        """Open it; FileNotFoundError where the VM has none."""
-        self._descriptor = os.open(_device(), os.O_RDWR)
+    def __init__(self, device: Path, pause: Callable[[float], None] = time.sleep) -> None:
+        self._descriptor = os.open(device, os.O_RDWR)
+        self._pause = pause
+        self._pauses = 0
         self._lines = Lines()
 
     def fileno(self) -> int:
@@ -58,8 +66,15 @@ class Channel:
         return self._descriptor
 
     def receive(self) -> list[dict[str, Value]]:
-        """The requests that have come; waits for some bytes."""
-        return list(self._lines.feed(os.read(self._descriptor, _CHUNK)))
+        """The requests that have come; waits for some bytes, or a while for the platform. EOFError: it stayed away."""
+        if data := os.read(self._descriptor, _CHUNK):
+            self._pauses = 0
+            return list(self._lines.feed(data))
+        if self._pauses == HUNG_UP_PAUSES:
+            raise EOFError("the platform hung up and did not come back")
+        self._pauses += 1
+        self._pause(HUNG_UP_PAUSE_S)
+        return []
 
     def send(self, message: dict[str, Value]) -> None:
         """Send one message, whole."""
@@ -72,8 +87,9 @@ class Channel:
         self.send({"news": kind, **more})
 
 
-def _device() -> str:
+def device() -> Path:
+    """The port of this VM; FileNotFoundError where it has none."""
     for port in _PORTS.iterdir():
         if (port / "name").read_text().strip() == PORT_NAME:
-            return f"/dev/{port.name}"
+            return Path("/dev", port.name)
     raise FileNotFoundError(f"the VM must have a virtio serial port of the name {PORT_NAME}")

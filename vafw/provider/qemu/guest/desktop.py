@@ -78,11 +78,11 @@ class Desktop:
 
     def do_run(self, answer: Callable[[Answer], None]) -> None:
         """Do what the script says; the answer comes when it is over."""
-        threading.Thread(target=self._run, args=(answer,), name="script").start()
+        threading.Thread(target=self._run, args=(answer,), name="script", daemon=True).start()
 
     def do_step(self, answer: Callable[[Answer], None]) -> None:
         """Do the script's first step once more, and answer with what came of it."""
-        threading.Thread(target=lambda: answer({"step": self._step(self._script[0])}), name="step").start()
+        threading.Thread(target=lambda: answer({"step": self._step(self._script[0])}), name="step", daemon=True).start()
 
     def do_look(self, answer: Callable[[Answer], None]) -> None:
         """Everything on the PCI bus of this VM, and every interface: what its user could reach."""
