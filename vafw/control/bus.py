@@ -128,13 +128,20 @@ class MqttLine:
             async with asyncio.timeout(self._patience_s):
                 await client.__aenter__()
         except (aiomqtt.MqttError, OSError) as error:
+            _hang_up(client)
             raise BusLost(f"the broker at port {self._port} was lost: {await self._reason(error)}") from error
+        except asyncio.CancelledError:
+            _hang_up(client)
+            raise
         try:
             yield _MqttBus(client, self._patience_s)
         finally:
-            with suppress(aiomqtt.MqttError, OSError):  # TimeoutError among them: whom we leave need not answer
-                async with asyncio.timeout(self._patience_s):
-                    await client.__aexit__(None, None, None)
+            try:
+                with suppress(aiomqtt.MqttError, OSError):  # TimeoutError among them: whom we leave need not answer
+                    async with asyncio.timeout(self._patience_s):
+                        await client.__aexit__(None, None, None)
+            finally:
+                _hang_up(client)
 
     async def _reason(self, error: Exception) -> str:
         """What is behind a failure: the client hides refusals of TLS, so shake hands once more without it."""
@@ -182,6 +189,11 @@ class _MqttBus:
                 each = await anext(arriving)
             payload = each.payload
             yield Message(str(each.topic), payload if isinstance(payload, bytes) else b"", each.retain)
+
+
+def _hang_up(client: aiomqtt.Client) -> None:
+    """Close what paho leaves open where its handshake, or its goodbye, was not waited for; nothing where it did not."""
+    client._client._sock_close()
 
 
 @contextmanager
