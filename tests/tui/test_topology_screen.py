@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from textual.widgets import Input, OptionList
 
 from tests.tui.conftest import opened, press, rewritten, settled, text_of
+from vafw_tui.edit import SetField
 from vafw_tui.scene import Kind, Thing
 from vafw_tui.screens.topology import TopologyScreen
 from vafw_tui.widgets.bars import CommandLine, TitleBar
@@ -196,3 +198,27 @@ async def test_a_broken_topology_opens_and_says_so(laptop: Path) -> None:
         await press(pilot, "j", "k", "enter")
         assert "problem" in str(app.screen.query_one(TitleBar).render())
         assert len(app.screen.query_one(Problems).problems) > 3
+
+
+async def test_a_link_beside_the_path_has_a_form(laptop: Path) -> None:
+    side = "links:\n  - {name: side, between: [firewall.side, dns.side]}\n"
+    rewritten(laptop, ("path: [", f"{side}path: ["))
+    async with opened(laptop) as (app, pilot):
+        await press(pilot, "G", "k")
+        assert app.screen.query_one(TopologyGraph).selected == Thing(Kind.LINK, "side")
+        rows = {row.field.label: row.field for row in app.screen.query(FieldRow)}
+        assert {label: field.text for label, field in rows.items()} == {
+            "name": "side",
+            "between": "firewall.side, dns.side",
+        }
+        with pytest.raises(ValueError, match=r"must"):
+            rows["between"].value("firewall")
+        assert app.draft.apply(SetField(rows["name"].place, rows["name"].value("sideway")))
+    assert side.replace("name: side", "name: sideway") in app.draft.text
+
+
+async def test_what_has_keys_of_its_own_is_no_field_of_an_appliances_form(laptop: Path) -> None:
+    async with opened(laptop) as (app, pilot):
+        await press(pilot, "j", "j")
+        labels = [row.field.label for row in app.screen.query(FieldRow)]
+    assert labels == ["use", "memory", "vcpus", "assign", "addresses", "mode"]

@@ -148,11 +148,12 @@ class _Pen:
 
     def aside(self) -> None:
         """What stands beside the path: other VMs, other links, devices that nobody has."""
-        if self.scene.beside:
+        if self.scene.beside or self.scene.links:
             self.lines += [(("", ""),), (("beside the path", _QUIET),)]
         for vm in self.scene.beside:
             self.box(vm, enters=False, leaves=False)
-        self.lines += [((f"  {each}", ""),) for each in self.scene.links]
+        for link in self.scene.links:
+            self.row(link.thing, ((link.name, ""), (f"  {link.between}", _QUIET)))
         if self.scene.free:
             self.lines += [(("", ""),), (("no VM has", _QUIET),)]
         for device in self.scene.free:

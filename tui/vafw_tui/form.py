@@ -19,10 +19,10 @@ from vafw.document.consistency import USER_OS
 from vafw.document.machine import Device
 from vafw.document.model import DocumentModel
 from vafw.document.schema import schema
-from vafw.document.topology import ApplianceUse, Topology, UserOs
+from vafw.document.topology import ApplianceUse, Link, Topology, UserOs
 from vafw_tui.judgement import Surroundings
 from vafw_tui.round_trip import Place
-from vafw_tui.scene import Kind, Scene, Thing
+from vafw_tui.scene import Kind, Scene, Thing, link_number
 
 
 class Sort(Enum):
@@ -78,7 +78,7 @@ class Form:
     fields: tuple[Field, ...]
 
 
-_MODELS: Final[Mapping[str, type[DocumentModel]]] = {"UserOs": UserOs, "ApplianceUse": ApplianceUse}
+_MODELS: Final[Mapping[str, type[DocumentModel]]] = {"UserOs": UserOs, "ApplianceUse": ApplianceUse, "Link": Link}
 
 
 def form(thing: Thing, document: Any, scene: Scene, around: Surroundings) -> Form:
@@ -93,6 +93,9 @@ def form(thing: Thing, document: Any, scene: Scene, around: Surroundings) -> For
             return _appliance(thing, document, around)
         case Kind.DEVICE:
             return Form(thing, "One PCI function of the machine.", tuple(_device(thing.name, scene, around)))
+        case Kind.LINK if (number := link_number(thing, document)) is not None:
+            fields = _fields("Link", document["links"][number], ("links", number), {})
+            return Form(thing, schema_of("Link")["description"], tuple(fields))
         case Kind.LINK:
             return Form(thing, "A link of the path, which the VMM wires.", tuple(_link(thing.name, scene)))
     return Form(thing, schema_of("")["description"], tuple(_fields("", document, (), {})))
@@ -128,7 +131,7 @@ def _fields(model: str, said: Any, above: Place, offers: Mapping[str, tuple[str,
     described = schema_of(model)
     said = said if isinstance(said, dict) else {}
     for key, about in described["properties"].items():
-        if "$ref" in about or about.get("type") == "object" or "$ref" in about.get("items", {}):
+        if _is_mapping(about) or _is_mapping(about.get("items", {})):
             continue
         choices = offers.get(key) or tuple(map(str, about.get("enum", ())))
         fixed = "const" in about or (key == "path" and not above)
@@ -143,6 +146,11 @@ def _fields(model: str, said: Any, above: Place, offers: Mapping[str, tuple[str,
             required=key in described.get("required", ()),
             rule=_rule(_MODELS.get(model, Topology), key),
         )
+
+
+def _is_mapping(about: Mapping[str, Any]) -> bool:
+    """Whether a value has keys of its own, or may have, which belong into a form of their own."""
+    return "$ref" in about or about.get("type") == "object" or any(map(_is_mapping, about.get("anyOf", ())))
 
 
 def _sort(about: Mapping[str, Any], choices: tuple[str, ...]) -> Sort:

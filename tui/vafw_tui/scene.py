@@ -60,6 +60,20 @@ class Vm:
 
 
 @dataclass(frozen=True, slots=True)
+class SideLink:
+    """A link beside the path, as the document describes it."""
+
+    name: str
+    between: str
+    """Its ends: ``a.port - b.port``."""
+
+    @property
+    def thing(self) -> Thing:
+        """Its place in the picture."""
+        return Thing(Kind.LINK, self.name)
+
+
+@dataclass(frozen=True, slots=True)
 class Scene:
     """A topology sorted the way the picture wants it."""
 
@@ -70,8 +84,8 @@ class Scene:
     """The VMs of the path, from the wire inwards."""
     beside: tuple[Vm, ...]
     """VMs that no traffic passes through."""
-    links: tuple[str, ...]
-    """Links beside the path, each as ``name: a.port - b.port``."""
+    links: tuple[SideLink, ...]
+    """Links beside the path."""
     free: tuple[str, ...]
     """Devices of the machine that no VM has."""
 
@@ -91,6 +105,7 @@ class Scene:
             yield from self._vm(vm)
         for vm in self.beside:
             yield from self._vm(vm)
+        yield from (link.thing for link in self.links)
         yield from (Thing(Kind.DEVICE, name) for name in self.free)
 
     def _vm(self, vm: Vm) -> Iterator[Thing]:
@@ -146,7 +161,8 @@ def place(thing: Thing, document: Any) -> Place:
     if thing.kind is Kind.VM:
         return (USER_OS,) if thing.name == USER_OS else ("appliances", thing.name)
     if thing.kind is Kind.LINK:
-        return ("path",)
+        number = link_number(thing, document)
+        return ("path",) if number is None else ("links", number)
     if thing.kind is Kind.DEVICE:
         for name, entry in (*_mapping(top.get("appliances")).items(), (USER_OS, top.get(USER_OS))):
             owned = _listed(_mapping(entry).get("assign"))
@@ -157,9 +173,17 @@ def place(thing: Thing, document: Any) -> Place:
     return ()
 
 
-def thing_at(where: Place) -> Thing | None:
+def link_number(thing: Thing, document: Any) -> int | None:
+    """Which entry of the document's links `thing` is; None for a link of the path, or where there is none."""
+    names = [_link(_mapping(each)).name for each in _listed(_mapping(document).get("links"))]
+    return names.index(thing.name) if thing.kind is Kind.LINK and thing.name in names else None
+
+
+def thing_at(where: Place, scene: Scene) -> Thing | None:
     """The part of the picture that a place of the document belongs to."""
     match where:
+        case ("links", int(number), *_) if number < len(scene.links):
+            return scene.links[number].thing
         case ("appliances", str(name), *_):
             return Thing(Kind.VM, name)
         case (str(first), *_) if first == USER_OS:
@@ -174,8 +198,8 @@ def _vm(name: str, entry: Mapping[str, Any], *, declared: bool) -> Vm:
     return Vm(name, str(image or "?"), str(memory), str(vcpus), devices, declared)
 
 
-def _link(entry: Mapping[str, Any]) -> str:
-    return f"{entry.get('name', '?')}: {' - '.join(str(each) for each in _listed(entry.get('between')))}"
+def _link(entry: Mapping[str, Any]) -> SideLink:
+    return SideLink(str(entry.get("name", "?")), " - ".join(str(each) for each in _listed(entry.get("between"))))
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

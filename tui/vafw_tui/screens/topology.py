@@ -127,7 +127,7 @@ class TopologyScreen(Screen[None]):
 
     @on(LineReached)
     async def _line_reached(self, event: LineReached) -> None:
-        if self._foreign is None and (thing := thing_at(place_at(self._tree, event.line))) is not None:
+        if self._foreign is None and (thing := thing_at(place_at(self._tree, event.line), self._scene)) is not None:
             self.query_one(TopologyGraph).select(thing)
             await self._show_form(thing)
 
@@ -304,7 +304,7 @@ class TopologyScreen(Screen[None]):
         blamed: dict[Thing, int] = {}
         for each in self._problems:
             if each.span.source.path == self._app.draft.path:
-                thing = thing_at(place_at(self._tree, each.span.line))
+                thing = thing_at(place_at(self._tree, each.span.line), self._scene)
                 if thing is not None:
                     blamed[thing] = blamed.get(thing, 0) + 1
         overlay = Overlay(states(look), counters(look), self._captions(), blamed, self._around.machine)
@@ -345,7 +345,7 @@ class TopologyScreen(Screen[None]):
         if span.source.path == draft.path:
             self._foreign = None
             pane.show(draft.text, draft.path.name)
-            if (thing := thing_at(place_at(self._tree, span.line))) is not None:
+            if (thing := thing_at(place_at(self._tree, span.line), self._scene)) is not None:
                 self.query_one(TopologyGraph).select(thing)
                 await self._show_form(thing)
         else:
