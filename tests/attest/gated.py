@@ -23,6 +23,7 @@ from vafw.attest.token import BoundResult, ResultChecker, ResultSigner
 from vafw.attest.verifier import Verifier
 from vafw.clock import ManualClock
 from vafw.machine.capability import Capability
+from vafw.machine.mandate import Mandates
 from vafw.machine.report import Health, IsolationCheck, LaunchStep, PlatformReport
 from vafw.plan.plan import Plan
 from vafw.provider.qemu.image import GuestImage
@@ -83,6 +84,9 @@ class Machine:
 
     async def configure(self, vm: str, config: Mapping[str, Value]) -> Health:
         return Health(True, "")
+
+    async def manage(self, vm: str, mandates: Mandates | None) -> bool:
+        return False
 
     async def check_isolation(self) -> tuple[IsolationCheck, ...]:
         return ()

@@ -21,6 +21,7 @@ from vafw.cli.model_platform import load_plan
 from vafw.clock import ManualClock
 from vafw.document.load import load_topology
 from vafw.machine.capability import Capability
+from vafw.machine.mandate import Mandates
 from vafw.machine.report import Health, IsolationCheck, LaunchStep, PlatformReport
 from vafw.plan.plan import Plan
 from vafw.provider.model import image
@@ -124,6 +125,10 @@ class Failing:
     async def configure(self, vm: str, config: Mapping[str, Value]) -> Health:
         self._call(f"configure {vm}")
         return await self.inner.configure(vm, config)
+
+    async def manage(self, vm: str, mandates: Mandates | None) -> bool:
+        self._call(f"manage {vm}")
+        return await self.inner.manage(vm, mandates)
 
     async def check_isolation(self) -> tuple[IsolationCheck, ...]:
         self._call("check_isolation")

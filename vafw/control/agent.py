@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -121,14 +121,19 @@ class Agent:
         *,
         started_with: Running,
         floor: Version | None = None,
+        kept: Callable[[Running], None] = lambda _running: None,
     ) -> None:
-        """`started_with` runs already; nothing below `floor` is ever applied, whoever signed it."""
+        """`started_with` runs already; nothing below `floor` is ever applied, whoever signed it.
+
+        `kept` is told what runs, whenever it is something else than before.
+        """
         self._identity = identity
         self._line = line
         self._applier = applier
         self._clock = clock
         self._running = started_with
         self._floor = floor
+        self._kept = kept
         self._last = self._report(Outcome.STARTED, "the appliance runs what it was started with", None)
 
     @property
@@ -213,6 +218,7 @@ class Agent:
         health = await self._try(envelope.body)
         if health.healthy:
             self._running = Running(envelope.version, envelope.digest, envelope.body)
+            self._kept(self._running)
             return self._report(Outcome.APPLIED, health.reason, envelope.version)
         back = await self._try(before.config)
         if back.healthy:

@@ -30,6 +30,7 @@ from amqtt.plugins.base import BaseAuthPlugin, BaseTopicPlugin
 from amqtt.session import Session
 
 from vafw.control import topics
+from vafw.control.access import Access
 from vafw.control.bus import MqttLine
 from vafw.control.envelope import MAXIMUM_BYTES
 
@@ -190,6 +191,15 @@ class EmbeddedBroker:
     def line(self, identity: str) -> MqttLine:
         """How `identity` reaches it, with a fresh password."""
         return self.line_with(identity, identity, self.password(identity))
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens."""
+        return ADDRESS, self.port
+
+    def access(self, identity: str) -> Access:
+        """What lets `identity` in from elsewhere."""
+        return Access(identity, password=self.password(identity))
 
     def password(self, identity: str) -> str:
         """The password of an identity, made when it is first asked for."""

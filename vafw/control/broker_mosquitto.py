@@ -26,6 +26,7 @@ from typing import Final, final
 
 from vafw.clock import Clock
 from vafw.control import topics
+from vafw.control.access import Access
 from vafw.control.bus import ANSWER_TIMEOUT_S, MqttLine
 from vafw.control.certificates import Authority, Certificate, client_context
 from vafw.control.envelope import MAXIMUM_BYTES
@@ -202,6 +203,17 @@ class MosquittoBroker:
     def line(self, identity: str) -> MqttLine:
         """How `identity` reaches it, with a certificate of its own."""
         return self.line_with(identity, self.certificate(identity))
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens."""
+        return ADDRESS, self.port
+
+    def access(self, identity: str) -> Access:
+        """What lets `identity` in from elsewhere, with a certificate of its own."""
+        made = self.certificate(identity)
+        texts = (each.read_text(encoding="ascii") for each in (made.certificate, made.key))
+        return Access(identity, self._authority.certificate.read_text(encoding="ascii"), *texts)
 
     def certificate(self, identity: str) -> Certificate:
         """A certificate that this broker takes `identity` for."""

@@ -1,5 +1,7 @@
 """The control plane beside a running platform: a broker, a controller, and an agent for every appliance of the plan.
 
+An agent runs inside its appliance's guest where the platform's guests can have one, and in this process where not.
+
 It starts when the VMs are healthy and before any traffic: what is committed in the ledger and differs from the
 documents is put in force at once, without a broker. Where the documents say something else than they did at the last
 run, they are the latest word and become the next generation. After that everything goes over the bus.
@@ -21,6 +23,7 @@ from typing import Any, Final, Protocol, final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from vafw.clock import Clock
+from vafw.control.access import Access
 from vafw.control.agent import Agent, Identity, Report, Running
 from vafw.control.broker_mosquitto import MosquittoBroker, installed
 from vafw.control.bus import Line
@@ -31,9 +34,11 @@ from vafw.control.pacing import Pacing
 from vafw.control.topics import CONTROLLER
 from vafw.document.load import DocumentSet, load_topology
 from vafw.errors import Refused, VafwError
+from vafw.machine.mandate import Mandates
 from vafw.machine.report import Health
 from vafw.plan.plan import Plan, VmPlan, VmRole
 from vafw.supervisor.config_requests import ORIGIN, ConfigRequests
+from vafw.supervisor.guest_agents import GuestAgent
 from vafw.supervisor.run_directory import RunDirectory
 from vafw.trace import EventKind, Trace, Value
 
@@ -61,9 +66,22 @@ class Configures(Protocol):
         """Give a running VM another configuration; where it is not healthy the old one stays."""
         ...
 
+    async def manage(self, vm: str, mandates: Mandates | None) -> bool:
+        """Have the agent inside the VM's guest serve, at each boot with a mandate; False where guests run none."""
+        ...
+
 
 class Broker(Protocol):
-    """A running broker."""
+    """A running broker, on this host's loopback."""
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        ...
+
+    def access(self, identity: str) -> Access:
+        """What lets an identity in from elsewhere."""
+        ...
 
     def line(self, identity: str) -> Line:
         """How an identity reaches it."""
@@ -131,8 +149,12 @@ async def _open(around: _Surroundings) -> AsyncIterator[ConfigRequests]:
         entries = {vm.name: await _put_in_force(around, ledger, vm) for vm in around.appliances}
         key = _signing_key(state / KEY)
 
+        inside: dict[str, GuestAgent] = {}
+
         def heard(appliance: str, report: Report) -> None:
             around.trace.record(EventKind.CONFIG_REPORTED, appliance, **report.to_json())
+            if appliance in inside:
+                inside[appliance].heard(report)
 
         controller = Controller(name, ledger, broker.line(CONTROLLER), key, around.clock, heard=heard)
         async with asyncio.TaskGroup() as tasks:
@@ -141,6 +163,10 @@ async def _open(around: _Surroundings) -> AsyncIterator[ConfigRequests]:
                 own = Ed25519PrivateKey.generate()
                 await ledger.enrol(vm, own.public_key())
                 identity = Identity(name, vm, own, key.public_key())
+                guest = GuestAgent(identity, broker.access(vm), entry, ledger=ledger, broker=broker.address)
+                if await around.platform.manage(vm, guest.mandate):
+                    inside[vm] = guest
+                    continue
                 began_with = Running(entry.version, entry.digest, entry.body)
                 agents = _agents(identity, broker.line(vm), around, began_with)
                 serving.append(tasks.create_task(_keep(around, vm, agents)))
@@ -160,6 +186,8 @@ async def _open(around: _Surroundings) -> AsyncIterator[ConfigRequests]:
                 )
             except BaseException as error:  # raised again below, outside the group, which would wrap it
                 ended_by = error
+            for vm in inside:
+                await around.platform.manage(vm, None)
             for task in serving:
                 task.cancel()
         if ended_by is not None:

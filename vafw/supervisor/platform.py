@@ -15,6 +15,7 @@ from vafw.attest.evidence import Evidence
 from vafw.attest.result import AttestationResult
 from vafw.attest.token import BoundResult
 from vafw.machine.capability import Capability
+from vafw.machine.mandate import Mandates
 from vafw.machine.report import Health, IsolationCheck, LaunchStep, PlatformReport
 from vafw.plan.plan import Plan
 from vafw.trace import Value
@@ -61,6 +62,13 @@ class Runner(Protocol):
 
     async def configure(self, vm: str, config: Mapping[str, Value]) -> Health:
         """Give a running VM another configuration, between two frames; where it is not healthy the old one stays."""
+        ...
+
+    async def manage(self, vm: str, mandates: Mandates | None) -> bool:
+        """Have the agent inside a running VM serve from now on, at each boot with a mandate; None: no longer.
+
+        False where guests of this platform run none: whoever asks runs one for it.
+        """
         ...
 
     async def check_isolation(self) -> tuple[IsolationCheck, ...]:

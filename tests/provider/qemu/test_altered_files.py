@@ -29,7 +29,7 @@ def refused_component(done: Finished, runs: Path) -> str:
     return str(json.loads(done.out)["data"]["gate"]["component"])
 
 
-@pytest.mark.parametrize("file", ["vmlinuz", "base.cpio"])
+@pytest.mark.parametrize("file", ["vmlinuz", "base.cpio.gz"])
 def test_a_bit_of_the_guests_kernel_or_initramfs_is_refused(
     vafw: Vafw, measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
 ) -> None:

@@ -20,17 +20,18 @@ def port(tmp_path: Path) -> Path:
 
 def test_a_guest_whose_platform_is_gone_pauses_before_it_looks_again_and_ends_after_a_while(port: Path) -> None:
     pauses: list[float] = []
-    channel = Channel(port, pauses.append)
+    channel = Channel(os.open(port, os.O_RDWR), pauses.append)
     for _ in range(HUNG_UP_PAUSES):
         assert channel.receive() == []
-    with pytest.raises(EOFError, match="the platform hung up and did not come back"):
+    with pytest.raises(EOFError, match="the other end hung up and did not come back"):
         channel.receive()
+    channel.close()
     assert pauses == [HUNG_UP_PAUSE_S] * HUNG_UP_PAUSES
 
 
 def test_a_platform_that_came_back_is_served_and_has_its_whole_while_again(port: Path) -> None:
     pauses: list[float] = []
-    channel = Channel(port, pauses.append)
+    channel = Channel(os.open(port, os.O_RDWR), pauses.append)
     for again in (1, 2):
         for _ in range(HUNG_UP_PAUSES):
             assert channel.receive() == []

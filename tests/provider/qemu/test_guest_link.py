@@ -35,7 +35,7 @@ async def talking(folder: Path, guest: Guest) -> AsyncIterator[tuple[GuestLink, 
 
     said: list[str] = []
     server = await asyncio.start_unix_server(serve, folder / "vafw")
-    link = GuestLink("firewall", said.append)
+    link = GuestLink("firewall", said.append, lambda health: said.append(health.reason))
     await link.connect(folder / "vafw")
     listening = asyncio.create_task(link.listen())
     try:
@@ -93,7 +93,7 @@ async def test_nonsense_ends_the_channel_and_is_told(tmp_path: Path) -> None:
 
 async def test_a_link_that_was_never_connected_is_refused() -> None:
     with pytest.raises(PlatformUnable, match=r"^dns must run to be asked, and it does not$"):
-        await GuestLink("dns", print).request("report")
+        await GuestLink("dns", print, print).request("report")
 
 
 @given(st.lists(st.dictionaries(st.text(), st.integers()), max_size=8), st.integers(1, 9))

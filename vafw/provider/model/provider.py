@@ -22,6 +22,7 @@ from vafw.hw.pc import REMAPPING_UNIT
 from vafw.hw.pci.display import Display, Picture
 from vafw.machine.capability import Capability
 from vafw.machine.lifecycle import VmPhase
+from vafw.machine.mandate import Mandates
 from vafw.machine.report import Health, IsolationCheck, LaunchStep, PlatformReport, VmReport
 from vafw.plan.plan import Plan, VmPlan, VmRole
 from vafw.provider.model import image
@@ -176,6 +177,10 @@ class ModelProvider:
         if answer is None:
             return Health(False, machine.vmm.vm(vm).ended or "its kernel did not answer")
         return Health(answer.healthy, answer.reason)
+
+    async def manage(self, vm: str, mandates: Mandates | None) -> bool:
+        """False: a modelled guest has no process of its own to run an agent in."""
+        return False
 
     async def check_isolation(self) -> tuple[IsolationCheck, ...]:
         """Try, on the running machine, to reach what must not be reachable."""

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from vafw.machine.inventory import DeviceClass
-from vafw.plan.plan import Plan, Port, VmPlan
-from vafw.provider.qemu.guest.channel import PORT_NAME
+from vafw.plan.plan import Plan, Port, VmPlan, VmRole
+from vafw.provider.qemu.guest.channel import BROKER_PORT_NAME, PORT_NAME
 from vafw.provider.qemu.uplink import Uplink
 from vafw.traffic.appliance import OUTSIDE
 
@@ -54,6 +54,10 @@ class Places:
         """The socket to a guest's first process."""
         return self.folder / f"{vm}.vafw"
 
+    def broker(self, vm: str) -> Path:
+        """The socket over which a guest's agent reaches the broker."""
+        return self.folder / f"{vm}.broker"
+
     def console(self, vm: str) -> Path:
         """What a guest's kernel prints."""
         return self.folder / f"{vm}.console"
@@ -86,9 +90,10 @@ def command_line(
         *_chardev_socket("monitor", places.monitor(vm.name)),
         *("-mon", "chardev=monitor,mode=control"),
         *("-chardev", f"file,id=console,path={_escaped(places.console(vm.name))}", "-serial", "chardev:console"),
-        *("-device", "virtio-serial-pci,id=serial,max_ports=2"),
+        *("-device", "virtio-serial-pci,id=serial,max_ports=3"),
         *_chardev_socket("channel", places.channel(vm.name)),
         *("-device", f"virtserialport,bus=serial.0,nr=1,chardev=channel,name={PORT_NAME}"),
+        *(_broker_port(places, vm) if vm.role is VmRole.APPLIANCE else ()),
         *(word for port in vm.ports for word in _network(plan, Port(vm.name, port), places, uplink)),
         *(
             word
@@ -137,6 +142,12 @@ def _network(plan: Plan, port: Port, places: Places, uplink: Uplink) -> tuple[st
     near_path, far_path = (_escaped(places.link_end(each)) for each in (port, far))
     ends = f"local.type=unix,local.path={near_path},remote.type=unix,remote.path={far_path}"
     return ("-netdev", f"dgram,id=net-{port.port},{ends}", "-device", f"{device},netdev=net-{port.port}")
+
+
+def _broker_port(places: Places, vm: VmPlan) -> tuple[str, ...]:
+    """A second serial port: an appliance's agent has a way to the broker that is not on the path."""
+    device = f"virtserialport,bus=serial.0,nr=2,chardev=broker,name={BROKER_PORT_NAME}"
+    return (*_chardev_socket("broker", places.broker(vm.name)), "-device", device)
 
 
 def _display(places: Places, vm: VmPlan) -> tuple[str, ...]:

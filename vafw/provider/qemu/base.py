@@ -1,6 +1,9 @@
-"""The base of every guest: a kernel, and an initramfs with busybox, Python and nft, out of Debian packages.
+"""The base of guests: a kernel, and an initramfs with busybox, Python and nft, out of Debian packages.
 
-    fetch packages ─▶ unpack ─▶ choose files ─▶ compile the standard library ─▶ vmlinuz, base.cpio, base.json
+    fetch packages ─▶ unpack ─▶ choose files ─▶ compile the standard library ─▶ vmlinuz, base.cpio.gz, agent.cpio.gz
+
+Every guest has `base.cpio.gz`; those with an agent have `agent.cpio.gz` besides, a
+file of which nothing is unpacked before the guest is healthy: TLS, signatures.
 
 Built once, by `images/build`, into ``$VAFW_IMAGES`` or ``~/.cache/vafw/images``; never on the way to a start, as
 another set of packages is another base, which the reference values would have to accept first. The same packages
@@ -9,13 +12,14 @@ always give the same bytes: names sorted, times zero, compiled modules without t
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -25,6 +29,11 @@ from vafw.provider.qemu import kernel_modules
 from vafw.provider.qemu.cpio import Entry, archive, read_tree
 from vafw.provider.qemu.packages import Package, depended_on, fetch
 from vafw.provider.qemu.recipe import (
+    AGENT_EXTENSIONS,
+    AGENT_MODULES,
+    AGENT_PACKAGES,
+    AGENT_SHARED_LIBRARIES,
+    AGENT_STANDARD_LIBRARY,
     EXTENSIONS,
     INIT,
     KERNEL_PACKAGE,
@@ -36,17 +45,21 @@ from vafw.provider.qemu.recipe import (
 
 PYTHON: Final = "usr/bin/python3.11"
 STANDARD_LIBRARY: Final = "usr/lib/python3.11"
+PACKAGED_MODULES: Final = "usr/lib/python3/dist-packages"
 _LOADER: Final = "lib64/ld-linux-x86-64.so.2"
 _LIBRARIES: Final = "x86_64-linux-gnu"
+_BLOCK: Final = 512
 _COMPILE_TIMEOUT_S: Final = 60
+_FILES: Final = ("vmlinuz", "base.cpio.gz", "agent.cpio.gz", "base.json")
 
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A kernel and the part of the initramfs that every guest has."""
+    """A kernel, the part of the initramfs that every guest has, and the packed files that those with an agent have."""
 
     kernel: bytes
     initramfs: bytes
+    agent: bytes
 
 
 def images_folder() -> Path:
@@ -58,7 +71,7 @@ def load_base() -> Base:
     """The base as it was built; PlatformUnable where it was not."""
     folder = images_folder()
     try:
-        return Base((folder / "vmlinuz").read_bytes(), (folder / "base.cpio").read_bytes())
+        return Base(*((folder / each).read_bytes() for each in _FILES[:3]))
     except OSError as error:
         raise PlatformUnable(
             f"the guests' base must have been built, and is not there: {error.filename}",
@@ -72,13 +85,15 @@ def build_base() -> Path:
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target, prefix="building-") as name:
         folder = Path(name)
-        packages = fetch([*PACKAGES, depended_on(KERNEL_PACKAGE)], folder)
+        packages = fetch([*PACKAGES, *AGENT_PACKAGES, depended_on(KERNEL_PACKAGE)], folder)
         root = folder / "root"
-        built = Base(_only(root / "boot", "vmlinuz-*").read_bytes(), archive(_entries(root)))
+        agent = _packed(_agent(root))
+        built = Base(_only(root / "boot", "vmlinuz-*").read_bytes(), _packed(_entries(root)), agent)
         (folder / "vmlinuz").write_bytes(built.kernel)
-        (folder / "base.cpio").write_bytes(built.initramfs)
+        (folder / "base.cpio.gz").write_bytes(built.initramfs)
+        (folder / "agent.cpio.gz").write_bytes(built.agent)
         (folder / "base.json").write_text(_description(built, packages), encoding="utf-8")
-        for each in ("vmlinuz", "base.cpio", "base.json"):
+        for each in _FILES:
             (folder / each).replace(target / each)
         shutil.rmtree(target / "python", ignore_errors=True)
         _python_tree(root, folder / "python").rename(target / "python")
@@ -111,17 +126,43 @@ def _entries(root: Path) -> dict[str, Entry]:
         **{folder: Entry.folder() for folder in ("dev", "proc", "sys", "run", "vafw")},
         PYTHON: Entry.file((root / PYTHON).read_bytes(), executable=True),
         "usr/sbin/nft": Entry.file((root / "usr/sbin/nft").read_bytes(), executable=True),
-        **_shared_libraries(root),
+        _LOADER: Entry.file((root / _LOADER).resolve().read_bytes(), executable=True),
+        **_shared_libraries(root, SHARED_LIBRARIES),
         **_kernel_modules(root),
     }
-    return entries | _standard_library(root)
+    return entries | _standard_library(root) | _extensions(root, EXTENSIONS)
 
 
-def _shared_libraries(root: Path) -> dict[str, Entry]:
-    """The shared libraries of the programs, and the loader where programs look for it."""
-    found: dict[str, Entry] = {_LOADER: Entry.file((root / _LOADER).resolve().read_bytes(), executable=True)}
+def _agent(root: Path) -> dict[str, Entry]:
+    """What an agent's Python imports that nobody else's does."""
+    with tempfile.TemporaryDirectory() as name:
+        for place, patterns in ((STANDARD_LIBRARY, AGENT_STANDARD_LIBRARY), (PACKAGED_MODULES, AGENT_MODULES)):
+            for each in (found for pattern in patterns for found in (root / place).glob(pattern)):
+                _copy(each, Path(name) / each.relative_to(root))
+        compile_tree(root, Path(name), keep_sources=False)
+        entries = read_tree(Path(name), [Path(name)])
+    return entries | _extensions(root, AGENT_EXTENSIONS) | _shared_libraries(root, AGENT_SHARED_LIBRARIES)
+
+
+def _packed(entries: Mapping[str, Entry]) -> bytes:
+    """An archive that the kernel unpacks as it reads it; what follows it in an initramfs begins at a block again."""
+    data = gzip.compress(archive(entries), mtime=0)
+    return data + bytes(-len(data) % _BLOCK)
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+    else:
+        shutil.copy2(source, target)
+
+
+def _shared_libraries(root: Path, names: Iterable[str]) -> dict[str, Entry]:
+    """Shared libraries, with the links by which programs ask for them."""
+    found: dict[str, Entry] = {}
     for folder in (root / "lib" / _LIBRARIES, root / "usr/lib" / _LIBRARIES):
-        found |= read_tree(root, (each for name in SHARED_LIBRARIES for each in folder.glob(f"{name}.so*")))
+        found |= read_tree(root, (each for name in names for each in folder.glob(f"{name}.so*")))
     return found
 
 
@@ -143,9 +184,12 @@ def _standard_library(root: Path) -> dict[str, Entry]:
         unwanted = shutil.ignore_patterns(*NOT_WANTED)
         shutil.copytree(root / STANDARD_LIBRARY, copy, symlinks=True, ignore=unwanted)
         compile_tree(root, copy, keep_sources=False)
-        entries = read_tree(Path(name), [copy])
-    extensions = root / STANDARD_LIBRARY / "lib-dynload"
-    return entries | read_tree(root, (each for name in EXTENSIONS for each in extensions.glob(f"{name}.*.so")))
+        return read_tree(Path(name), [copy])
+
+
+def _extensions(root: Path, names: Iterable[str]) -> dict[str, Entry]:
+    folder = root / STANDARD_LIBRARY / "lib-dynload"
+    return read_tree(root, (each for name in names for each in folder.glob(f"{name}.*.so")))
 
 
 def _python_tree(root: Path, target: Path) -> Path:
@@ -162,6 +206,7 @@ def _description(built: Base, packages: tuple[Package, ...]) -> str:
     description: Mapping[str, object] = {
         "kernel": hashlib.sha256(built.kernel).hexdigest(),
         "initramfs": hashlib.sha256(built.initramfs).hexdigest(),
+        "agent": hashlib.sha256(built.agent).hexdigest(),
         "packages": {each.file: each.sha256 for each in packages},
     }
     return json.dumps(description, indent=1) + "\n"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, final
 
 from vafw.errors import PlatformUnable
+from vafw.machine.report import Health
 from vafw.provider.qemu.guest.channel import LONGEST_LINE, Lines, encode
 from vafw.trace import Value
 
@@ -20,10 +21,11 @@ _CHUNK: Final = 1 << 16
 class GuestLink:
     """One guest's channel. What the guest says is never believed further than a report can be."""
 
-    def __init__(self, vm: str, log: Callable[[str], None]) -> None:
-        """`log` is given each line that the guest says of its own."""
+    def __init__(self, vm: str, log: Callable[[str], None], probed: Callable[[Health], None]) -> None:
+        """`log` is given each line that the guest says of its own, `probed` each health."""
         self._vm = vm
         self._log = log
+        self._probed = probed
         self._up = asyncio.Event()
         self._waiting: dict[int, asyncio.Future[dict[str, Value]]] = {}
         self._number = 0
@@ -89,5 +91,7 @@ class GuestLink:
                 waiting.set_result(message)
         elif message.get("news") == "up":
             self._up.set()
+        elif message.get("news") == "health":
+            self._probed(Health(message.get("healthy") is True, str(message.get("reason", ""))[:2000]))
         else:
             self._log(str(message.get("line", ""))[:2000])

@@ -1,7 +1,9 @@
 """A guest's image: the kernel, an initramfs put together for one VM's program, and the kernel's command line.
 
-    base.cpio          busybox, Python, nft, kernel modules     the same for every guest (`base.py`)
+    base.cpio.gz       busybox, Python, nft, kernel modules     the same for every guest (`base.py`)
+    agent.cpio.gz      TLS and signatures, as one packed file   the same for every guest with an agent
     library            vafw.traffic and what lies below it      the same for every guest
+    agent's library    the agent, and the MQTT client           the same for every guest with an agent
     the image's own    the program's folder, image.json
 
 What is measured is `manifest`: the digest of kernel and initramfs, and the command line. The very bytes that were
@@ -18,19 +20,19 @@ import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-import dnslib
-
-import vafw
 from vafw.errors import PlatformUnable
 from vafw.plan.plan import VmPlan, VmRole, canonical_json
 from vafw.provider.qemu.base import Base, compile_tree, images_folder
 from vafw.provider.qemu.cpio import Entry, archive, read_tree
 
-COMMAND_LINE: Final = "console=ttyS0 quiet loglevel=4 panic=-1 random.trust_cpu=on net.ifnames=0 audit=0"
-"""One for all: a panic ends the VM, and a VM that has ended is seen."""
+COMMAND_LINE: Final = "console=ttyS0 quiet loglevel=4 panic=-1 random.trust_cpu=on net.ifnames=0 audit=0" + (
+    " rootfstype=ramfs"
+)
+"""One for all: a panic ends the VM, and a VM that has ended is seen; files may take more than half of the memory."""
 LIBRARY_PARTS: Final = (
     "__init__.py",
     "trace.py",
@@ -40,6 +42,17 @@ LIBRARY_PARTS: Final = (
     "provider/qemu/guest",
 )
 """Parts of `vafw` that a guest has."""
+AGENT_PARTS: Final = (
+    "errors.py",
+    "address.py",
+    "clock.py",
+    "fabric",
+    "machine",
+    *(f"control/{each}.py" for each in ("__init__", "access", "agent", "bus", "envelope", "pacing", "start", "topics")),
+)
+"""Parts of `vafw` that a guest with an agent has besides."""
+AGENT: Final = "agent"
+"""The package of the agent's program, beside the appliances."""
 _APPLIANCES: Final = "vafw_appliances"
 
 
@@ -83,20 +96,38 @@ def build_image(vm: VmPlan, base: Base) -> GuestImage:
         "runs": runs(vm),
         "module": f"{_APPLIANCES}.{vm.image.folder.name}.{vm.image.program.removesuffix('.py')}",
     }
+    parts = [
+        base.initramfs,
+        _compiled(_library(("vafw", LIBRARY_PARTS), ("dnslib", ("",)))),
+        _compiled(_program(vm.image.folder)),
+    ]
+    if vm.role is VmRole.APPLIANCE:
+        description["agent"] = f"{_APPLIANCES}.{AGENT}"
+        library = _library(("vafw", AGENT_PARTS), ("aiomqtt", ("",)), ("paho.mqtt", ("",)))
+        agent = _program(vm.image.folder.parent / AGENT)
+        parts += [archive({"agent.cpio.gz": Entry.file(base.agent)}), _compiled(library | agent)]
     own = {"vafw/image.json": Entry.file(canonical_json(dict(description)))}
-    sources = {f"{_APPLIANCES}/{vm.image.folder.name}/{each.name}": each for each in vm.image.folder.glob("*.py")}
-    parts = (base.initramfs, _compiled(_library()), _compiled(_read(sources)), archive(own))
-    return GuestImage(vm.image.name, base.kernel, b"".join(parts))
+    return GuestImage(vm.image.name, base.kernel, b"".join((*parts, archive(own))))
 
 
-def _library() -> dict[str, bytes]:
-    """The Python files that every guest has, by name below ``/vafw``."""
+def _program(folder: Path) -> dict[str, bytes]:
+    """A program's Python files, by name below ``/vafw``."""
+    return _read({f"{_APPLIANCES}/{folder.name}/{each.name}": each for each in folder.glob("*.py")})
+
+
+def _library(*packages: tuple[str, tuple[str, ...]]) -> dict[str, bytes]:
+    """The Python files of parts of packages, by name below ``/vafw``; none of them is imported here."""
     sources: dict[str, Path] = {}
-    for root, parts in ((Path(vafw.__file__).parent, LIBRARY_PARTS), (Path(dnslib.__file__).parent, ("",))):
+    for package, parts in packages:
+        found = find_spec(package)
+        if found is None or found.origin is None:
+            raise PlatformUnable(f"the package {package} must be installed to be put into an image")
+        root = Path(found.origin).parent
+        above = root.parents[package.count(".")]
         for part in parts:
             place = root / part
             for path in sorted(place.rglob("*.py")) if place.is_dir() else (place,):
-                sources[path.relative_to(root.parent).as_posix()] = path
+                sources[path.relative_to(above).as_posix()] = path
     return _read({name: path for name, path in sources.items() if "/test" not in name})
 
 

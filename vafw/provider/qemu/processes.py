@@ -21,10 +21,12 @@ from typing import Final, final
 from qemu.qmp import QMPClient, QMPError
 
 from vafw.errors import PlatformUnable
+from vafw.machine.mandate import Mandate
 from vafw.machine.report import Health
 from vafw.provider.qemu.argv import Places
 from vafw.provider.qemu.child import bound_to_this_process
 from vafw.provider.qemu.guest_link import REQUEST_TIMEOUT_S, GuestLink
+from vafw.provider.qemu.relay import Relay
 from vafw.trace import Value
 
 logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())  # what it would print is raised here anyway
@@ -52,6 +54,8 @@ class VirtualMachine:
         self._monitor = QMPClient(name)
         self._listening: asyncio.Task[None] | None = None
         self._link: GuestLink | None = None
+        self._relay: Relay | None = None
+        self._relaying: asyncio.Task[None] | None = None
 
     @property
     def pid(self) -> int | None:
@@ -61,15 +65,16 @@ class VirtualMachine:
     async def start(
         self,
         log: Callable[[str], None],
+        probed: Callable[[Health], None] = lambda _health: None,
         *,
         born: Callable[[int], None] | None = None,
         boot_timeout_s: float = BOOT_TIMEOUT_S,
     ) -> None:
         """Start the process and wait until its guest serves; PlatformUnable says how far it came.
 
-        `born` is given the process's number as soon as there is one.
+        `log` and `probed` are given what the guest says unasked, `born` the process's number as soon as there is one.
         """
-        for path in (self._places.monitor(self.name), self._places.channel(self.name)):
+        for path in (self._places.monitor(self.name), self._places.channel(self.name), self._places.broker(self.name)):
             path.unlink(missing_ok=True)
         self._process = await asyncio.create_subprocess_exec(
             *self._command,
@@ -80,7 +85,7 @@ class VirtualMachine:
         )
         if born is not None:
             born(self._process.pid)
-        self._link = GuestLink(self.name, log)
+        self._link = GuestLink(self.name, log, probed)
         await self._first_of(self._reach(self._link), SOCKET_TIMEOUT_S, "its monitor to answer")
         self._listening = asyncio.create_task(self._link.listen(), name=f"vafw[{self.name}].channel")
         await self._first_of(self._link.wait_until_up(), boot_timeout_s, "its guest to boot")
@@ -89,6 +94,20 @@ class VirtualMachine:
         """Give the guest a configuration, and return what its own probe says of it."""
         answer = await self._asked().request("configure", config=dict(config), ports=dict(ports))
         return Health(answer.get("healthy") is True, str(answer.get("reason", "")))
+
+    async def manage(self, mandate: Mandate) -> None:
+        """Have the guest's own agent serve, and carry what it says to the broker; PlatformUnable where it cannot."""
+        if self._relay is None:
+            relay = Relay()
+            await relay.connect(self._places.broker(self.name))
+            self._relay, self._relaying = relay, asyncio.create_task(relay.carry(), name=f"vafw[{self.name}].relay")
+        self._relay.lead_to(mandate.broker)
+        await self._asked().request("manage", agent=dict(mandate.agent))
+
+    def leave(self) -> None:
+        """Carry nothing to a broker any more; the agent in the guest stays, and has nobody to talk to."""
+        if self._relay is not None:
+            self._relay.lead_to(None)
 
     async def request(self, do: str, *, timeout_s: float = REQUEST_TIMEOUT_S) -> Mapping[str, Value]:
         """Ask the guest; PlatformUnable where it does not answer."""
@@ -177,6 +196,9 @@ class VirtualMachine:
         return ""
 
     async def _let_go(self) -> None:
+        if self._relaying is not None:
+            self._relaying.cancel()
+            await asyncio.gather(self._relaying, return_exceptions=True)
         if self._link is not None:
             self._link.close()
         if self._listening is not None:

@@ -30,6 +30,7 @@ from vafw.errors import NoSuchObject, PlatformUnable
 from vafw.machine.capability import Capability
 from vafw.machine.inventory import DeviceClass
 from vafw.machine.lifecycle import VmPhase
+from vafw.machine.mandate import Mandates
 from vafw.machine.report import Health, IsolationCheck, LaunchStep, PlatformReport, VmReport
 from vafw.plan.plan import Plan, Port, VmRole, canonical_json
 from vafw.provider.qemu.accelerator import choose
@@ -51,6 +52,8 @@ from vafw.trace import EventKind, Trace, Value
 
 REPORT_EVERY_S: Final = 5.0
 """How old what a guest said of itself may get."""
+AGENT_MEMORY: Final = 192 << 20
+"""What a VM must have for its agent to run inside; with 128 MiB there is not enough left."""
 SCRIPT_TIMEOUT_S: Final = 600.0
 
 
@@ -128,6 +131,7 @@ class QemuProvider:
         self._health: dict[str, Health] = {}
         self._configs = {vm.name: dict(vm.config) for vm in plan.vms}
         self._said: dict[str, Mapping[str, Value]] = {}
+        self._mandates: dict[str, Mandates] = {}
 
     @property
     def capability(self) -> Capability:
@@ -235,6 +239,22 @@ class QemuProvider:
             self._health[vm] = health
         return health
 
+    async def manage(self, vm: str, mandates: Mandates | None) -> bool:
+        """Have the agent inside a running VM serve, now and at each boot to come; None: no longer.
+
+        False for a guest with less than `AGENT_MEMORY`: whoever asks runs the agent for it.
+        """
+        if self._plan.vm(vm).memory_bytes < AGENT_MEMORY:
+            return False
+        machine = self._machine(vm) if mandates is not None else self._machines.get(vm)
+        self._mandates.pop(vm, None)
+        if mandates is not None and machine is not None:
+            self._mandates[vm] = mandates
+            await machine.manage(await mandates())
+        elif machine is not None:
+            machine.leave()
+        return True
+
     async def check_isolation(self) -> tuple[IsolationCheck, ...]:
         """Try, from inside the user's OS, to reach what must not be reachable."""
         await self._ask_all()
@@ -298,12 +318,19 @@ class QemuProvider:
         machine = self._machines[name] = VirtualMachine(name, command, self._descriptors[name], places)
         self._phases[name] = VmPhase.STARTING
         self._trace.record(EventKind.VM_STARTED, name, image=image.digest.hex())
-        await machine.start(partial(self._log, name), born=partial(self._roster.note, name))
+        await machine.start(
+            partial(self._log, name), partial(self._probed, name), born=partial(self._roster.note, name)
+        )
         self._phases[name] = VmPhase.RUNNING
+        mandate = await self._mandates[name]() if name in self._mandates else None
+        if mandate is not None:
+            self._configs[name] = dict(mandate.config)
         health = self._health[name] = await machine.configure(self._told(name, self._configs[name]), self._ports(name))
         if health.healthy:
             self._phases[name] = VmPhase.HEALTHY
             self._links(name, EventKind.LINK_UP)
+            if mandate is not None:
+                await machine.manage(mandate)
         return health
 
     async def _keep(self, name: str) -> None:
@@ -373,6 +400,10 @@ class QemuProvider:
         for link in self._plan.links:
             if name in (link.outer.vm, link.inner.vm):
                 self._trace.record(kind, link.name, vm=name)
+
+    def _probed(self, name: str, health: Health) -> None:
+        """What a guest says after its own agent gave it another configuration."""
+        self._health[name] = health
 
     def _log(self, name: str, line: str) -> None:
         self._trace.record(EventKind.GUEST_LOG, name, line=line)

@@ -31,6 +31,12 @@ NOT_WANTED: Final = _words("""
 """Parts of the standard library that no guest imports; of the encodings only Unicode's stay."""
 EXTENSIONS: Final = _words("_asyncio _contextvars _json _queue _typing mmap resource termios")
 """Extension modules of the standard library that are not built into the interpreter."""
+AGENT_PACKAGES: Final = _words("python3-cryptography python3-cffi-backend libssl3 libffi8 libgcc-s1")
+AGENT_SHARED_LIBRARIES: Final = _words("libssl libcrypto libffi libgcc_s ossl-modules/legacy")
+AGENT_EXTENSIONS: Final = _words("_ssl _hashlib")
+AGENT_STANDARD_LIBRARY: Final = _words("email http/__init__.py http/client.py")
+AGENT_MODULES: Final = _words("cryptography _cffi_backend.*.so")
+"""What an appliance's agent has besides: TLS and signatures, and what the MQTT client imports."""
 PROTOCOLS: Final = "icmp 1\ntcp 6\nudp 17\nipv6-icmp 58\nsctp 132\n"
 """/etc/protocols, by which nft knows protocols (IANA, "Assigned Internet Protocol Numbers")."""
 INIT: Final = """\

@@ -12,27 +12,30 @@ import selectors
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, final
 
 from vafw.provider.qemu.guest import interfaces
-from vafw.provider.qemu.guest.channel import Channel, device
+from vafw.provider.qemu.guest.channel import BROKER_PORT_NAME, PORT_NAME, Channel, open_port
 from vafw.trace import Value
 
 if TYPE_CHECKING:
+    from vafw.provider.qemu.guest.agent import AgentProcess
     from vafw.provider.qemu.guest.desktop import Desktop
     from vafw.provider.qemu.guest.filter import Filter
     from vafw.provider.qemu.guest.program import Program
+    from vafw.provider.qemu.guest.relay import Relay
 
 IMAGE: Final = Path("/vafw/image.json")
 
 
 def main() -> None:
     """Serve until the VM is switched off, or the platform is gone."""
-    channel = Channel(device())
+    channel = Channel(open_port(PORT_NAME))
     image = json.loads(IMAGE.read_text())
     channel.news("up", image=image["name"])
     try:
-        _serve(channel, image)
+        with selectors.DefaultSelector() as selector:
+            _Guest(channel, image, selector).serve()
     except EOFError:  # there is nobody to be told; this process ends, and with it the VM
         return
     except BaseException:
@@ -40,21 +43,92 @@ def main() -> None:
         raise
 
 
-def _serve(channel: Channel, image: Mapping[str, str]) -> None:
-    part: Filter | Program | Desktop | None = None
-    with selectors.DefaultSelector() as selector:
-        selector.register(channel, selectors.EVENT_READ)
+@final
+class _Guest:
+    """What there is in the guest: its part, and an agent where the platform wants one."""
+
+    def __init__(self, channel: Channel, image: Mapping[str, str], selector: selectors.BaseSelector) -> None:
+        self._channel = channel
+        self._image = image
+        self._selector = selector
+        self._part: Filter | Program | Desktop | None = None
+        self._agent: AgentProcess | None = None
+        self._relay: Relay | None = None
+
+    def serve(self) -> None:
+        """Answer whoever asks."""
+        self._selector.register(self._channel, selectors.EVENT_READ, self._listen)
         while True:
-            for ready, _ in selector.select():
-                if ready.data is not None:
-                    ready.data()
-                    continue
-                for request in channel.receive():
-                    if part is None and "ports" not in request:
-                        channel.send({"id": request["id"], "error": "this guest was not configured yet"})
-                        continue
-                    part = part or _begin(channel, image, request, selector)
-                    _answer(channel, part, request)
+            due_s = self._agent.due_in_s() if self._agent is not None else None
+            if self._agent is not None and due_s == 0:
+                self._selector.register(self._agent.start(), selectors.EVENT_READ, self._listen_to_agent)
+            for ready, _ in self._selector.select(due_s or None):
+                ready.data()
+
+    def _listen(self) -> None:
+        for request in self._channel.receive():
+            if self._part is None and "ports" not in request:
+                self._channel.send({"id": request["id"], "error": "this guest was not configured yet"})
+                continue
+            self._part = self._part or _begin(self._channel, self._image, request, self._selector)
+            if request["do"] == "manage":
+                self._manage(request)
+            elif request["do"] == "end-agent":
+                self._end_agent(request)
+            else:
+                _answer(self._channel, self._part, request, self._agent)
+
+    def _manage(self, request: Mapping[str, Value]) -> None:
+        """Have an agent: the first one, or one with another mandate in place of the one that there is."""
+        from vafw.provider.qemu.guest.agent import AgentProcess  # deferred, as most guests need it after they are ready
+        from vafw.provider.qemu.guest.relay import Relay
+
+        if self._relay is None:
+            interfaces.up("lo")
+            self._relay = Relay(open_port(BROKER_PORT_NAME))
+            self._relay.start()
+        if self._agent is not None:
+            self._let_agent_go()
+        agent = request["agent"]
+        self._agent = AgentProcess(self._image["agent"], agent if isinstance(agent, dict) else {}, self._relay.address)
+        self._channel.send({"id": request["id"]})
+
+    def _end_agent(self, request: Mapping[str, Value]) -> None:
+        """Kill the agent's process, to see that it comes back and that nothing that is in force needed it."""
+        if self._agent is not None:
+            self._agent.kill()
+        self._channel.send({"id": request["id"]})
+
+    def _listen_to_agent(self) -> None:
+        agent, part = self._agent, self._part
+        if agent is None or part is None or agent.channel is None:
+            return
+        try:
+            for request in agent.channel.receive():
+                self._answer_agent(agent, agent.channel, part, request)
+        except (OSError, EOFError, ValueError, KeyError) as error:
+            self._channel.news("log", line=f"the agent ended ({error}): {self._let_agent_go()}; it is started again")
+
+    def _answer_agent(
+        self, agent: AgentProcess, channel: Channel, part: Filter | Program | Desktop, request: Mapping[str, Value]
+    ) -> None:
+        """An agent may have a configuration put in force, and leave word for the one after it."""
+        if request["do"] == "remember":
+            left = request["agent"]
+            agent.remember(left if isinstance(left, dict) else {})
+        elif request["do"] == "configure":
+            config = request["config"]
+            healthy, reason = part.configure(config if isinstance(config, dict) else {})
+            channel.send({"id": request["id"], "healthy": healthy, "reason": reason})
+            if healthy:
+                self._channel.news("health", healthy=healthy, reason=reason)
+
+    def _let_agent_go(self) -> str:
+        if self._agent is None:
+            return ""
+        if self._agent.channel is not None:
+            self._selector.unregister(self._agent.channel)
+        return self._agent.ended()
 
 
 def _begin(
@@ -81,7 +155,9 @@ def _begin(
     return program
 
 
-def _answer(channel: Channel, part: Filter | Program | Desktop, request: Mapping[str, Value]) -> None:
+def _answer(
+    channel: Channel, part: Filter | Program | Desktop, request: Mapping[str, Value], agent: AgentProcess | None
+) -> None:
     number = request["id"]
     match request["do"]:
         case "configure":
@@ -93,7 +169,9 @@ def _answer(channel: Channel, part: Filter | Program | Desktop, request: Mapping
             channel.send({"id": number, "healthy": healthy, "reason": reason})
         case "report":
             counted = interfaces.counted(part.ports)
-            channel.send({"id": number, "report": dict(part.report()), "interfaces": counted})
+            about_agent = {"agent": agent.report()} if agent is not None else {}
+            report = dict(part.report()) | about_agent
+            channel.send({"id": number, "report": report, "interfaces": counted})
         case other:
             _act(channel, part, number, other)
 

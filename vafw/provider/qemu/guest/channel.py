@@ -1,7 +1,8 @@
-"""The guest's end of its channel: requests from the platform come in, answers and what it has to say go out.
+"""A guest's end of a channel: requests from the platform come in, answers and what it has to say go out.
 
-A virtio serial port; one JSON object a line. A request bears a number under ``id`` and what is asked under ``do``; its
-answer bears the same number. What bears none is news: ``{"news": "up"}``, ``{"news": "log", "line": ...}``.
+A virtio serial port to the platform, or a socket to the agent's process; one JSON object a line. A request bears a
+number under ``id`` and what is asked under ``do``; its answer bears the same number. What bears none is news:
+``{"news": "up"}``, ``{"news": "log", "line": ...}``.
 
 A port whose other end nobody holds is always ready and never has anything: reading it in a loop would cost a processor.
 The platform is given a while to come back; then the guest is nobody's, and ends.
@@ -19,6 +20,7 @@ from typing import Final, final
 from vafw.trace import Value
 
 PORT_NAME: Final = "vafw"
+BROKER_PORT_NAME: Final = "vafw-broker"
 LONGEST_LINE: Final = 4 << 20
 _PORTS: Final = Path("/sys/class/virtio-ports")
 _CHUNK: Final = 1 << 16
@@ -53,12 +55,15 @@ def encode(message: dict[str, Value]) -> bytes:
 
 @final
 class Channel:
-    """The open port."""
+    """An open channel."""
 
-    def __init__(self, device: Path, pause: Callable[[float], None] = time.sleep) -> None:
-        self._descriptor = os.open(device, os.O_RDWR)
+    def __init__(
+        self, descriptor: int, pause: Callable[[float], None] = time.sleep, *, pauses: int = HUNG_UP_PAUSES
+    ) -> None:
+        """`descriptor` is a serial port's, or a socket's, whose other end does not come back: no `pauses`."""
+        self._descriptor = descriptor
         self._pause = pause
-        self._pauses = 0
+        self._pauses = self._left = pauses
         self._lines = Lines()
 
     def fileno(self) -> int:
@@ -66,13 +71,13 @@ class Channel:
         return self._descriptor
 
     def receive(self) -> list[dict[str, Value]]:
-        """The requests that have come; waits for some bytes, or a while for the platform. EOFError: it stayed away."""
+        """The requests that have come; waits for some bytes, or a while for the other end. EOFError: it stayed away."""
         if data := os.read(self._descriptor, _CHUNK):
-            self._pauses = 0
+            self._left = self._pauses
             return list(self._lines.feed(data))
-        if self._pauses == HUNG_UP_PAUSES:
-            raise EOFError("the platform hung up and did not come back")
-        self._pauses += 1
+        if self._left == 0:
+            raise EOFError("the other end hung up and did not come back")
+        self._left -= 1
         self._pause(HUNG_UP_PAUSE_S)
         return []
 
@@ -86,10 +91,14 @@ class Channel:
         """Say something that nobody asked for."""
         self.send({"news": kind, **more})
 
+    def close(self) -> None:
+        """Let go of it."""
+        os.close(self._descriptor)
 
-def device() -> Path:
-    """The port of this VM; FileNotFoundError where it has none."""
+
+def open_port(name: str) -> int:
+    """The descriptor of a virtio serial port; FileNotFoundError where the VM has none of that name."""
     for port in _PORTS.iterdir():
-        if (port / "name").read_text().strip() == PORT_NAME:
-            return Path("/dev", port.name)
-    raise FileNotFoundError(f"the VM must have a virtio serial port of the name {PORT_NAME}")
+        if (port / "name").read_text().strip() == name:
+            return os.open(f"/dev/{port.name}", os.O_RDWR)
+    raise FileNotFoundError(f"the VM must have a virtio serial port of the name {name}")

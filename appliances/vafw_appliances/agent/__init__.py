@@ -1,0 +1,1 @@
+"""The configuration agent of an appliance, as a program inside the appliance's own guest."""

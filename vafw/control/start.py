@@ -1,0 +1,64 @@
+"""What an agent is started with, as plain JSON: it can be started in another process, or inside a guest.
+
+It holds the agent's key and its way past the broker: whoever has it is the agent. What it obeys, the controller's key,
+is in it too, so it must come from whom the agent trusts at that moment, and by no network.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from vafw.control.access import Access
+from vafw.control.agent import Identity, Running
+from vafw.control.envelope import Version
+from vafw.trace import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """One agent's."""
+
+    identity: Identity = field(repr=False)
+    access: Access = field(repr=False)
+    running: Running
+    """In force already; nothing lower than its version is ever applied."""
+
+    def with_running(self, running: Running) -> Start:
+        """The same agent, later."""
+        return replace(self, running=running)
+
+    def to_json(self) -> dict[str, Value]:
+        """As `from_json` reads it."""
+        key = self.identity.key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
+        controller = self.identity.controller.public_bytes(Encoding.Raw, PublicFormat.Raw)
+        version = self.running.version
+        return {
+            "workstation": self.identity.workstation,
+            "appliance": self.identity.appliance,
+            "key": base64.b64encode(key).decode(),
+            "controller": base64.b64encode(controller).decode(),
+            "access": self.access.to_json(),
+            "version": version.to_json() if version is not None else None,
+            "digest": self.running.digest,
+            "config": dict(self.running.config),
+        }
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Start:
+        """The inverse of `to_json`; KeyError, TypeError or ValueError for anything else."""
+        identity = Identity(
+            fields["workstation"],
+            fields["appliance"],
+            Ed25519PrivateKey.from_private_bytes(base64.b64decode(fields["key"])),
+            Ed25519PublicKey.from_public_bytes(base64.b64decode(fields["controller"])),
+        )
+        version = fields["version"]
+        known = Version(version["epoch"], version["generation"]) if version is not None else None
+        running = Running(known, fields["digest"], fields["config"])
+        return cls(identity, Access.from_json(fields["access"]), running)
