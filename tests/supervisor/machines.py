@@ -16,7 +16,7 @@ from vafw.attest.attester import BootCounts
 from vafw.attest.enrolment import Enrolments, Registrar
 from vafw.attest.evidence import Evidence
 from vafw.attest.ledger import Ledger
-from vafw.cli.measure import reference_values
+from vafw.cli.measure_topology import reference_values
 from vafw.cli.model_platform import load_plan
 from vafw.clock import ManualClock
 from vafw.document.load import load_topology

@@ -25,7 +25,6 @@ from vafw.document.load import DocumentSet
 from vafw.fabric import PortKind
 from vafw.hw.pc import REMAPPING_UNIT, Pc
 from vafw.hw.pci import NetworkCard
-from vafw.hw.txt.lcp import Policy, PolicyType
 from vafw.hw.txt.locality import TpmPort
 from vafw.hw.txt.outcome import LaunchOutcome, TxtError
 from vafw.hw.vtd import UnitCapability
@@ -37,6 +36,7 @@ from vafw.provider.model.machine import build_pc
 from vafw.provider.model.measured import MeasuredMachine
 from vafw.provider.model.tamper import TamperPlan
 from vafw.supervisor.gate import GateDecision, decide
+from vafw.txt.lcp import Policy, PolicyType
 
 SHARED: Final = Bdf(0xF4, 0, 0)
 """A card with two virtual functions, for two owners (SR-IOV)."""

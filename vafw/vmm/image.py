@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from vafw.address import PAGE_SIZE
-from vafw.hw.txt import mle
+from vafw.txt import mle
 from vafw.vmm.archive import pack
 
 COMMAND_LINE_START: Final = 0x40

@@ -11,11 +11,12 @@ import pytest
 
 from vafw.hw.memory import PhysicalMemory
 from vafw.hw.tpm.tpm import Tpm
-from vafw.hw.txt import Chipset, SigningKey, SmxProcessor, TxtPlatform, bios_acm, build_sinit, lcp, model_key, senter
+from vafw.hw.txt import Chipset, SigningKey, SmxProcessor, TxtPlatform, bios_acm, build_sinit, model_key, senter
 from vafw.hw.txt.outcome import LaunchOutcome
 from vafw.provider.model.loader import LaunchFiles, LoadedMemory, place
 from vafw.provider.model.measure import provision
 from vafw.tcg.algorithms import SHA1, SHA256
+from vafw.txt import lcp
 from vafw.vmm.image import build_image, image_hash
 
 KEY = SigningKey(model_key.MODULUS, model_key.PRIVATE_EXPONENT)

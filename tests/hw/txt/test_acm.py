@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.hw.txt.conftest import KEY, Tool
-from vafw.hw.txt import AcmFormatError, acm, build_sinit, coverage_digest
+from vafw.hw.txt import AcmFormatError, build_sinit, coverage_digest
+from vafw.txt import acm
 
 CODE = b"the code of SINIT" * 20
 MODULE = build_sinit(CODE, KEY)

@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.hw.txt.conftest import Tool
-from vafw.hw.txt import Policy, PolicyData, PolicyFormatError, PolicyType, lcp
-from vafw.hw.txt.lcp import ListKey, PolicyList
-from vafw.hw.txt.lcp_elements import MleElement, PconfElement, PcrInfo
+from vafw.hw.txt import Policy, PolicyData, PolicyFormatError, PolicyType
+from vafw.txt import lcp
+from vafw.txt.lcp import ListKey, PolicyList
+from vafw.txt.lcp_elements import MleElement, PconfElement, PcrInfo
 
 ONE = hashlib.sha256(b"one VMM").digest()
 TWO = hashlib.sha256(b"another VMM").digest()

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from tests.hw.txt.conftest import Tool
 from vafw.address import PAGE_SIZE, Hpa
 from vafw.hw.memory import PhysicalMemory
-from vafw.hw.txt import MleFormatError, MleHeader, mle, mle_hash
+from vafw.hw.txt import MleFormatError, MleHeader, mle_hash, mle_pages
+from vafw.txt import mle
 from vafw.vmm.image import build_image
 
 HEADER = MleHeader(
@@ -83,17 +84,17 @@ def test_an_end_behind_the_image_is_refused() -> None:
 def test_a_page_table_leads_back_to_the_pages_of_the_image(pages: int) -> None:
     memory = PhysicalMemory(32 << 20)
     base = Hpa(0x10_0000)
-    mle.build_page_table(memory, base, Hpa(0x80_0000), pages * PAGE_SIZE - 5)
-    walked = mle.walk_page_table(memory, base)
+    mle_pages.build_page_table(memory, base, Hpa(0x80_0000), pages * PAGE_SIZE - 5)
+    walked = mle_pages.walk_page_table(memory, base)
     assert walked == tuple(range(0x80_0000, 0x80_0000 + pages * PAGE_SIZE, PAGE_SIZE))
-    assert not any(memory.read(Hpa(base + mle.page_table_size(pages)), PAGE_SIZE))
+    assert not any(memory.read(Hpa(base + mle_pages.page_table_size(pages)), PAGE_SIZE))
 
 
 def test_bytes_are_read_across_pages_that_lie_apart() -> None:
     memory = PhysicalMemory(1 << 20)
     memory.write(Hpa(0x2FFE), b"ab")
     memory.write(Hpa(0x8000), b"cd")
-    assert mle.read_linear(memory, (Hpa(0x2000), Hpa(0x8000)), 0xFFE, 0x1002) == b"abcd"
+    assert mle_pages.read_linear(memory, (Hpa(0x2000), Hpa(0x8000)), 0xFFE, 0x1002) == b"abcd"
 
 
 @pytest.mark.parametrize(
@@ -107,10 +108,10 @@ def test_bytes_are_read_across_pages_that_lie_apart() -> None:
 )
 def test_a_page_table_that_could_hide_memory_is_refused(at: int, value: int, message: str) -> None:
     memory = PhysicalMemory(1 << 20)
-    mle.build_page_table(memory, Hpa(0x1000), Hpa(0x8000), 3 * PAGE_SIZE)
+    mle_pages.build_page_table(memory, Hpa(0x1000), Hpa(0x8000), 3 * PAGE_SIZE)
     memory.write_u64(Hpa(at), value)
     with pytest.raises(MleFormatError, match=f"^{message}$"):
-        mle.walk_page_table(memory, Hpa(0x1000))
+        mle_pages.walk_page_table(memory, Hpa(0x1000))
 
 
 def loaded(elf: bytes) -> bytes:

@@ -10,7 +10,7 @@ from tests.hw.txt.conftest import KEY, MEMORY_SIZE
 from vafw.address import Hpa
 from vafw.hw.memory import PhysicalMemory
 from vafw.hw.tpm import EMPTY_POLICY, PolicySession, Tpm, TpmError, with_localities
-from vafw.hw.txt import Activity, Chipset, SmxProcessor, TxtPlatform, bios_acm, build_sinit, lcp, mle, senter
+from vafw.hw.txt import Activity, Chipset, SmxProcessor, TxtPlatform, bios_acm, build_sinit, senter
 from vafw.hw.txt.bits import PRIVATE_SPACE, Reg
 from vafw.hw.txt.locality import TpmPort
 from vafw.hw.txt.outcome import LaunchOutcome
@@ -19,6 +19,7 @@ from vafw.provider.model.loader import VMM_BASE, LaunchFiles, place
 from vafw.provider.model.measure import provision
 from vafw.tcg.algorithms import SHA1, SHA256, digest
 from vafw.tcg.selection import PcrSelection
+from vafw.txt import lcp, mle
 
 CODE_AT = 0x240
 CAPABILITIES = mle.CAP_WAKE_GETSEC | mle.CAP_ECX_PAGE_TABLE | mle.CAP_DA_PCR_MAP | mle.CAP_TCG_EVENT_LOG

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from tests.hw.txt.conftest import KEY, Rig, RigMaker
 from vafw.address import Hpa
-from vafw.hw.txt import Activity, SigningKey, acm, build_sinit, senter
+from vafw.hw.txt import Activity, SigningKey, build_sinit, senter
 from vafw.hw.txt.bits import CpuError, Ests, Reg, Sts, cpu_error_code
 from vafw.hw.txt.chipset import ProtectedRange
 from vafw.hw.txt.outcome import TxtError
 from vafw.tcg.algorithms import SHA1, SHA256
+from vafw.txt import acm
 
 ONES = b"\xff" * 32
 

@@ -12,13 +12,14 @@ from vafw.address import PAGE_SIZE, Bdf, Hpa, Iova
 from vafw.hw.memory import PhysicalMemory
 from vafw.hw.tpm.nv import LCP_OWNER_INDEX
 from vafw.hw.tpm.tpm import Tpm
-from vafw.hw.txt import Policy, PolicyType, heap, lcp, model_key
+from vafw.hw.txt import Policy, PolicyType, heap, model_key
 from vafw.hw.txt.bits import AcmClass, ErrorCode, Reg
 from vafw.hw.txt.outcome import TxtError
 from vafw.hw.vtd import DmaFault, RemappingUnit, Translation
 from vafw.tcg.algorithms import SHA1, SHA256
 from vafw.tcg.eventlog import Event, decode_log
 from vafw.tcg.replay import replay
+from vafw.txt import lcp
 from vafw.vmm.image import image_hash, measured_range
 
 

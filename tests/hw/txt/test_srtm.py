@@ -14,11 +14,11 @@ from tests.hw.txt.conftest import RigMaker
 from vafw.hw.tpm import Tpm
 from vafw.hw.tpm.nv import LCP_OWNER_INDEX
 from vafw.hw.txt import Policy, PolicyData, PolicyType, srtm
-from vafw.hw.txt.lcp import PolicyList
-from vafw.hw.txt.lcp_elements import MleElement, PconfElement, PcrInfo
 from vafw.provider.model.loader import LaunchFiles, place
 from vafw.tcg.algorithms import SHA1, SHA256
 from vafw.tcg.eventlog import decode_log
+from vafw.txt.lcp import PolicyList
+from vafw.txt.lcp_elements import MleElement, PconfElement, PcrInfo
 from vafw.vmm.image import image_hash
 
 

@@ -8,7 +8,7 @@ from vafw.address import Hpa
 from vafw.errors import UsageError
 from vafw.hw.memory import PhysicalMemory
 from vafw.hw.tpm.tpm import Tpm
-from vafw.hw.txt import Chipset, TxtPlatform, acm, bios_acm
+from vafw.hw.txt import Chipset, TxtPlatform, bios_acm, sinit_build
 from vafw.hw.txt.outcome import LaunchOutcome
 from vafw.provider.model import measure
 from vafw.provider.model.loader import (
@@ -23,6 +23,7 @@ from vafw.provider.model.loader import (
 from vafw.tcg.algorithms import SHA1, SHA256
 from vafw.tcg.eventlog import decode_log
 from vafw.tcg.replay import replay
+from vafw.txt import acm
 from vafw.vmm.image import build_image, measured_range
 
 MEMORY_SIZE = 64 << 20
@@ -130,7 +131,7 @@ def test_the_loader_places_the_vmm_page_aligned_and_inside_what_it_reserves() ->
     ("files", "message"),
     [
         (
-            LaunchFiles(acm.build_sinit(bytes(4 << 20), measure.MODEL_KEY), VMM, b""),
+            LaunchFiles(sinit_build.build_sinit(bytes(4 << 20), measure.MODEL_KEY), VMM, b""),
             "the SINIT module must fit the 3145728 bytes that the BIOS gives it",
         ),
         (

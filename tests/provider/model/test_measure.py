@@ -11,10 +11,10 @@ import vafw
 from vafw.hw.tpm.nv import LCP_OWNER_INDEX
 from vafw.hw.tpm.rc import TpmError
 from vafw.hw.tpm.tpm import Tpm
-from vafw.hw.txt import acm, lcp
 from vafw.provider.model import measure
 from vafw.provider.model.image import Image
 from vafw.tcg.algorithms import SHA256
+from vafw.txt import acm, lcp
 from vafw.vmm.archive import pack, unpack
 from vafw.vmm.image import ARCHIVE_START, measured_range
 

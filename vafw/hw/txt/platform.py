@@ -15,8 +15,8 @@ from vafw.address import Hpa
 from vafw.hw.memory import PhysicalMemory
 from vafw.hw.tpm.rc import TpmError
 from vafw.hw.tpm.tpm import StartupType, Tpm
-from vafw.hw.txt.acm import MODEL_PROCESSOR
 from vafw.hw.txt.chipset import Chipset
+from vafw.hw.txt.sinit_build import MODEL_PROCESSOR
 
 
 class Activity(Enum):

@@ -15,13 +15,14 @@ from __future__ import annotations
 from vafw.address import PAGE_MASK, Hpa
 from vafw.hw.memory import BusError
 from vafw.hw.tpm.rc import TpmError
-from vafw.hw.txt import acm, sinit, smx
+from vafw.hw.txt import sinit, smx
 from vafw.hw.txt.bits import CpuError, Ests, Reg, Sts, cpu_error_code
 from vafw.hw.txt.chipset import public_key_hash
 from vafw.hw.txt.outcome import LaunchOutcome, LaunchRefused, LaunchStep, TxtError
 from vafw.hw.txt.platform import Activity, SmxProcessor, TxtPlatform
 from vafw.hw.txt.smx import Leaf, SmxFault
 from vafw.tcg.algorithms import SHA256
+from vafw.txt import acm
 
 
 def senter(platform: TxtPlatform, base: Hpa, size: int, edx: int = 0) -> LaunchOutcome:

@@ -18,8 +18,7 @@ from typing import Final
 from vafw.address import PAGE_SIZE, PAGE_SIZE_2M, Hpa
 from vafw.hw.tpm.nv import LCP_OWNER_INDEX
 from vafw.hw.tpm.rc import TpmError
-from vafw.hw.txt import heap, lcp, mle
-from vafw.hw.txt.acm import Acm
+from vafw.hw.txt import heap, mle_pages
 from vafw.hw.txt.bios_acm import BIOS_ACM_ID
 from vafw.hw.txt.bits import AcmClass, ErrorCode, Reg
 from vafw.hw.txt.chipset import ProtectedRange
@@ -28,6 +27,8 @@ from vafw.hw.txt.platform import TxtPlatform
 from vafw.tcg.algorithms import SHA1, SHA256, digest, hash_sequence_value
 from vafw.tcg.eventlog import Event, encode_log
 from vafw.tcg.events import DETAILS_AND_AUTHORITIES, PCR_MAPPING_INDEX, EventType
+from vafw.txt import lcp, mle
+from vafw.txt.acm import Acm
 
 DETAILS_PCR: Final = 17
 AUTHORITIES_PCR: Final = 18
@@ -151,10 +152,10 @@ def _measure(platform: TxtPlatform, module: Acm, os: heap.OsSinitData) -> bytes:
     """The MLE's measured bytes, found through its page table."""
     memory = platform.memory
     try:
-        pages = mle.walk_page_table(memory, Hpa(os.mle_page_table))
+        pages = mle_pages.walk_page_table(memory, Hpa(os.mle_page_table))
         for page in pages:
             _require_protected(platform, "vmm", "MLE", page, PAGE_SIZE)
-        measured = mle.read_linear(memory, pages, 0, os.mle_size)
+        measured = mle_pages.read_linear(memory, pages, 0, os.mle_size)
         header = mle.MleHeader.decode(measured[os.mle_header : os.mle_header + mle.HEADER_SIZE])
         if header.version < module.minimum_mle_version:
             raise mle.MleFormatError(

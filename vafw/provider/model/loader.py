@@ -17,7 +17,7 @@ from typing import Final
 from vafw.address import PAGE_SIZE, PAGE_SIZE_2M, Hpa
 from vafw.errors import UsageError, VafwError
 from vafw.hw.memory import PhysicalMemory
-from vafw.hw.txt import acm, heap, mle
+from vafw.hw.txt import heap, mle_pages
 from vafw.hw.txt.bits import Reg
 from vafw.hw.txt.outcome import LaunchOutcome, LaunchStep, TxtError
 from vafw.hw.txt.platform import TxtPlatform
@@ -25,6 +25,7 @@ from vafw.hw.txt.senter import senter
 from vafw.tcg.algorithms import SHA256
 from vafw.tcg.eventlog import decode_log, encode_event
 from vafw.tcg.events import EventType
+from vafw.txt import acm, mle
 from vafw.vmm.image import ARCHIVE_START, CAPABILITIES
 
 VMM_BASE: Final = Hpa(16 * 1024 * 1024)
@@ -113,7 +114,7 @@ def place(platform: TxtPlatform, files: LaunchFiles) -> LoadedMemory:
     vmm = Placed(LaunchComponent.VMM, VMM_BASE, header.end, ARCHIVE_START * 8)
     pages = -(-header.size // PAGE_SIZE)
     table = Hpa(VMM_BASE + -(-len(files.vmm) // PAGE_SIZE) * PAGE_SIZE)
-    lcp_base = Hpa(table + mle.page_table_size(pages))
+    lcp_base = Hpa(table + mle_pages.page_table_size(pages))
     lcp = Placed(LaunchComponent.LCP, lcp_base, len(files.policy_data), len(files.policy_data) * 8 - 1)
     reserved = -(-(lcp_base + len(files.policy_data) - VMM_BASE) // PAGE_SIZE_2M) * PAGE_SIZE_2M
     sinit_base, sinit_size = Hpa(chipset.get(Reg.SINIT_BASE)), chipset.get(Reg.SINIT_SIZE)
@@ -125,7 +126,7 @@ def place(platform: TxtPlatform, files: LaunchFiles) -> LoadedMemory:
     if VMM_BASE + reserved > chipset.dpr.base:
         raise LoaderError(f"the VMM must fit below the DPR at {chipset.dpr.base:#x}")
     memory.write(VMM_BASE, files.vmm)
-    mle.build_page_table(memory, table, VMM_BASE, header.size)
+    mle_pages.build_page_table(memory, table, VMM_BASE, header.size)
     memory.write(lcp_base, files.policy_data)
     memory.write(sinit_base, files.sinit)
     _fill_heap(platform, table, lcp, header.size, reserved)

@@ -16,9 +16,10 @@ import vafw
 from vafw.hw.tpm.nv import LCP_OWNER_INDEX
 from vafw.hw.tpm.tpm import Tpm
 from vafw.hw.txt import model_key
-from vafw.hw.txt.acm import SigningKey, build_sinit, coverage_digest
-from vafw.hw.txt.lcp import POLICY_SIZE, Policy, PolicyData, policy_for
+from vafw.hw.txt.sinit_build import SigningKey, build_sinit
 from vafw.provider.model.image import Image
+from vafw.txt.acm import coverage_digest
+from vafw.txt.lcp import POLICY_SIZE, Policy, PolicyData, policy_for
 from vafw.vmm.archive import pack
 from vafw.vmm.image import build_image, image_hash
 
@@ -27,7 +28,7 @@ MODEL_KEY: Final = SigningKey(model_key.MODULUS, model_key.PRIVATE_EXPONENT)
 SINIT_VERSION: Final = 1
 VMM_PARTS: Final = (
     "__init__.py", "address.py", "errors.py", "register.py", "trace.py", "wire.py",
-    "tcg", "fabric", "hw", "vmm", "traffic",
+    "tcg", "txt", "fabric", "hw", "vmm", "traffic",
     "provider/__init__.py", "provider/model/__init__.py", "provider/model/guest.py",
     "provider/model/network_port.py", "provider/model/offers.py", "provider/model/ring_driver.py",
 )  # fmt: skip
@@ -35,7 +36,7 @@ VMM_PARTS: Final = (
 and the library that appliances decide with. An image carries the program that calls these and not what it calls, so
 that without them a changed packet filter would run unseen."""
 SINIT_PARTS: Final = (
-    "hw/txt/sinit.py", "hw/txt/lcp.py", "hw/txt/lcp_elements.py", "hw/txt/mle.py", "hw/txt/heap.py",
+    "hw/txt/sinit.py", "txt/lcp.py", "txt/lcp_elements.py", "txt/mle.py", "hw/txt/mle_pages.py", "hw/txt/heap.py",
 )  # fmt: skip
 """Parts of the package that are the SINIT module's code."""
 

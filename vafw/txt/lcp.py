@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from vafw.hw.txt.lcp_elements import (
+from vafw.tcg.algorithms import SHA256
+from vafw.txt.lcp_elements import (
     HASH_SIZE,
     Element,
     MleElement,
@@ -28,7 +29,6 @@ from vafw.hw.txt.lcp_elements import (
     StaticPcrs,
     decode_element,
 )
-from vafw.tcg.algorithms import SHA256
 
 POLICY_SIZE: Final = 70
 POLICY_VERSION: Final = 0x0300
