@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Final, TypeAlias
 
 Scalar: TypeAlias = str | int | float | bool | None
 
-NULL: Final = re.compile(r"null|Null|NULL|~|")
-TRUE: Final = re.compile(r"true|True|TRUE")
-FALSE: Final = re.compile(r"false|False|FALSE")
+WORDS: Final[Mapping[str, bool | None]] = {
+    **dict.fromkeys(("null", "Null", "NULL", "~", "")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
+"""Plain scalars that are no text."""
 DECIMAL: Final = re.compile(r"[-+]?[0-9]+")
 OCTAL: Final = re.compile(r"0o[0-7]+")
 HEXADECIMAL: Final = re.compile(r"0x[0-9a-fA-F]+")
@@ -40,12 +44,8 @@ class Unresolvable(Exception):
 
 def plain_value(text: str) -> Scalar:
     """The value of a plain (unquoted) scalar; Unresolvable where it is a number out of bounds."""
-    if NULL.fullmatch(text):
-        return None
-    if TRUE.fullmatch(text):
-        return True
-    if FALSE.fullmatch(text):
-        return False
+    if text in WORDS:
+        return WORDS[text]
     if text[0] not in "+-.0123456789":
         return text
     return _number_or_text(text)

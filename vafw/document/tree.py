@@ -155,15 +155,15 @@ class _Builder:
 
     def take(self, event: Any) -> bool:
         """Take the next event; false at the end of the text."""
-        match event:
+        match event:  # the most frequent first
+            case yaml.ScalarEvent():
+                self._scalar(event)
             case yaml.StreamEndEvent():
                 return False
             case yaml.DocumentStartEvent():
                 self._begin(event)
             case yaml.AliasEvent():
                 self._put(self._aliased(event))
-            case yaml.ScalarEvent():
-                self._scalar(event)
             case yaml.SequenceStartEvent():
                 self._check_tag(event, "seq")
                 self._enter(SequenceNode(self._span(event)), event)

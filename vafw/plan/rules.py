@@ -7,6 +7,7 @@ checked ends in a KeyError. What `internet` is stands in `special_purpose`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Final
 
@@ -49,7 +50,11 @@ def zones(documents: DocumentSet) -> Mapping[str, tuple[Selector, ...]]:
 
 def own_zone(members: Iterable[str]) -> tuple[Selector, ...]:
     """What a policy's own zone means: its networks and ranges, and its host names."""
-    members = tuple(members)
+    return _own_zone(tuple(members))
+
+
+@lru_cache(maxsize=1 << 14)  # every check and the compiler ask for all zones of a policy
+def _own_zone(members: tuple[str, ...]) -> tuple[Selector, ...]:
     names = tuple(each for each in members if is_host_name(each))
     networks = AddressSet.from_texts(each for each in members if not is_host_name(each))
     literal = (Selector(None, networks),) if not networks.is_empty or not names else ()

@@ -129,7 +129,10 @@ class Rule:
         """Whether a packet that matches may also go on to the next rule: by a limit, a schedule or host names."""
         if self.limit is not None or self.schedule is not None:
             return True
-        return any(each.names for each in self.sources) or any(each.names for each in self.destinations)
+        for each in self.sources:  # a loop: every rule of a long list is asked
+            if each.names:
+                return True
+        return any(each.names for each in self.destinations)
 
     def matches(self, packet: Packet) -> bool:
         """Whether the rule speaks of this packet; a conditional one may still let it go on."""

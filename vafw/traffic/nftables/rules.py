@@ -13,7 +13,7 @@ from typing import Final, final
 from vafw.traffic.appliance import INSIDE, OUTSIDE
 from vafw.traffic.nftables.statement import Family, counter_name, statements, verdicts
 from vafw.traffic.nftables.table import VerdictMap
-from vafw.traffic.rule import Action, Rule, State
+from vafw.traffic.rule import Action, Rule, Selector, State
 
 SHORTEST_RUN: Final = 4
 """Rules in a run at least; fewer are written as statements."""
@@ -57,7 +57,7 @@ class Rules:
         from vafw.traffic.nftables.verdict_maps import GUARDS, verdict_maps  # NumPy: only where there are many rules
 
         verdicts_of = {at: self._verdict(rule) for at, rule in enumerate(run)}
-        same = not any(each.side for rule in run for each in (*rule.sources, *rule.destinations))
+        same = not any(each.side for rule in run for ends in (rule.sources, rule.destinations) for each in ends)
         for version in (4, 6):
             for side in (INSIDE,) if same else (INSIDE, OUTSIDE):
                 maps = verdict_maps(run, side, version, verdicts_of)
@@ -98,8 +98,15 @@ def _runs(rules: Sequence[Rule]) -> Iterator[tuple[bool, list[Rule]]]:
 def _is_plain(rule: Rule) -> bool:
     if not rule.action.is_final or rule.vlans or rule.is_conditional:
         return False
-    boxes = 1
-    for selectors in (rule.sources, rule.destinations):
-        boxes *= sum([len(each.addresses.v4) + len(each.addresses.v6) for each in selectors])
-    services = sum([max(1, len(each.ports) + len(each.icmp_types)) for each in rule.services]) or 1
-    return boxes * services <= MOST_BOXES
+    services = 0
+    for each in rule.services:
+        services += len(each.ports) + len(each.icmp_types) or 1
+    return _ranges(rule.sources) * _ranges(rule.destinations) * (services or 1) <= MOST_BOXES
+
+
+def _ranges(selectors: Sequence[Selector]) -> int:
+    """How many ranges of addresses they name; no generator, as every rule of a long list is asked."""
+    ranges = 0
+    for each in selectors:
+        ranges += len(each.addresses.v4) + len(each.addresses.v6)
+    return ranges

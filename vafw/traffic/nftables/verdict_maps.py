@@ -222,6 +222,7 @@ def _text(box: Box, version: int, kind: str) -> str:
     return f"{ends} . {e >> 16} . {low}" if low == high else f"{ends} . {e >> 16} . {low}-{high}"
 
 
+@lru_cache(maxsize=1 << 16)  # zones are named by many rules
 def _v4(low: int, high: int) -> str:
     first = f"{low >> 24}.{low >> 16 & 255}.{low >> 8 & 255}.{low & 255}"
     return first if low == high else f"{first}-{high >> 24}.{high >> 16 & 255}.{high >> 8 & 255}.{high & 255}"

@@ -39,7 +39,7 @@ class Sieve:
 
     def has_hull(self, at: int) -> bool:
         """Whether the rule speaks of addresses and services of one IP version at all."""
-        return any(at in hulls for hulls in self._hulls.values())
+        return at in self._hulls[4] or at in self._hulls[6]
 
     def meeting(self) -> list[list[int]]:
         """For each rule the indexes, in order, of those before it that it may have packets in common with."""
@@ -65,7 +65,8 @@ def hull_of(rule: Rule, version: int) -> Hull | None:
 def _addresses(selectors: Sequence[Selector], version: int) -> tuple[int, int] | None:
     shift = 0 if version == 4 else 64
     if len(selectors) == 1:  # nearly always
-        ranges = selectors[0].addresses.ranges(version)
+        only = selectors[0].addresses
+        ranges = only.v4 if version == 4 else only.v6
         return (ranges[0][0] >> shift, ranges[-1][1] >> shift) if ranges else None
     some = [ranges for each in selectors if (ranges := each.addresses.ranges(version))]
     if not some:
@@ -77,6 +78,9 @@ def _services(services: Sequence[ServiceMatch], version: int) -> tuple[int, int]
     """Protocol and port as one number, so that services of two protocols lie apart."""
     if not services:
         return 0, 1 << 24
+    if len(services) == 1 and len(services[0].ports) == 1:  # nearly always, and of TCP or UDP: it suits both versions
+        base, (low, high) = services[0].protocol << 16, services[0].ports[0]
+        return base + low, base + high
     ends = []
     for each in services:
         if suits(each.protocol, version):

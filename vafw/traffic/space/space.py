@@ -99,8 +99,8 @@ class Space:
 
     def states(self, states: Iterable[State]) -> Diagram:
         """Packets that are one of these to the connections."""
-        numbers = sorted(STATES.index(State.NEW if each is State.UNTRACKED else each) for each in states)
-        return self.among(STATE, tuple((each, each) for each in numbers))
+        states = tuple(states)
+        return self._once(("states", states), lambda: self._states(states))
 
     def vlans(self, ranges: Ranges) -> Diagram:
         """Packets whose outermost VLAN tag has one of these ids, 0 for no tag; without ranges, all."""
@@ -130,8 +130,8 @@ class Space:
 
     def rule(self, rule: Rule) -> Diagram:
         """Packets that the rule speaks of; a conditional one may still let them go on."""
-        pair = self.between(rule.sources, rule.destinations)
-        return pair & self.services(rule.services) & self.states(rule.states) & self.vlans(rule.vlans)
+        found = self.between(rule.sources, rule.destinations) & self.services(rule.services) & self.states(rule.states)
+        return found & self.vlans(rule.vlans) if rule.vlans else found
 
     def surely(self, rule: Rule) -> Diagram:
         """Packets that the rule speaks of at all times and whatever names stand for."""
@@ -221,6 +221,10 @@ class Space:
                 if addresses.ranges(version)
             ]
         )
+
+    def _states(self, states: tuple[State, ...]) -> Diagram:
+        numbers = sorted(STATES.index(State.NEW if each is State.UNTRACKED else each) for each in states)
+        return self.among(STATE, tuple((each, each) for each in numbers))
 
     def _pair(self, sources: AddressSet, destinations: AddressSet) -> Diagram:
         return self.addresses(SOURCE, sources) & self.addresses(DESTINATION, destinations)
