@@ -159,3 +159,24 @@ def test_up_on_a_damaged_ledger_starts_nothing_and_says_what_to_do(lab: Path, tm
     assert f"the ledger {ledger} must be whole: file is not a database" in refused.err
     assert "put a copy of it back and begin a new epoch, or move it away to begin with the documents" in refused.err
     assert vafw("up", lab, "--until-idle", "--no-control").code == 0
+
+
+def test_a_change_on_trial_is_shown_refuses_another_and_is_confirmed(machine: Running, vafw: Vafw) -> None:
+    trial = ("--confirm-within", "5 min")
+    done = vafw(*SET, "traffic.rules[web].log=true", *trial)
+    assert "firewall: generation 2, in sync\n" in done.out
+    assert "on-trial, 2 runs: it goes back at " in done.out
+    assert "on-trial: it goes back at " in vafw("status", "office-laptop").out
+    another = vafw("config", "push", "office-laptop", "firewall", *trial)
+    assert another.code == ExitCode.REFUSED
+    assert "must wait until the one before it is confirmed or went back: generation 1.2 is on trial" in another.err
+    assert "keep it with vafw config confirm TOPOLOGY firewall, or let its time pass" in another.err
+    confirmed = vafw("config", "confirm", "office-laptop", "firewall")
+    assert "confirmed, 2 runs: it was confirmed in time" in confirmed.out
+    assert vafw("config", "history", "office-laptop", "firewall").out.splitlines()[0].endswith(" [confirmed]")
+
+
+def test_a_time_without_a_unit_is_refused(vafw: Vafw) -> None:
+    done = vafw(*SET, "traffic.rules[web].log=true", "--confirm-within", "30")
+    assert done.code == ExitCode.USAGE
+    assert "a time must be written such as `30 s`, `5 min` or `1 h`, not '30'" in done.err

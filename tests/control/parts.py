@@ -48,8 +48,9 @@ def sealed(
     at: Place = PLACE,
     key: Ed25519PrivateKey = CONTROLLER_KEY,
     now: datetime = NOW,
+    trial_s: float | None = None,
 ) -> bytes:
-    return seal(at, Version(epoch, generation), body, key, now=now, lifetime=HOUR)
+    return seal(at, Version(epoch, generation), body, key, now=now, lifetime=HOUR, trial_s=trial_s)
 
 
 def agent_on(line: Line, applier: MemoryApplier, clock: Clock, *, floor: Version | None = None) -> Agent:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any, Final
@@ -10,7 +11,7 @@ import click
 
 from vafw.cli.options import json_option, run_argument
 from vafw.cli.output import Output
-from vafw.errors import ExitCode
+from vafw.errors import ExitCode, UsageError
 from vafw.supervisor.requests import Answered, ask
 from vafw.supervisor.run_directory import RunDirectory
 from vafw.trace import Value
@@ -24,6 +25,13 @@ def command() -> None:
 
 
 appliance_argument = click.argument("appliance")
+within_option = click.option(
+    "--confirm-within",
+    "within_s",
+    metavar="TIME",
+    callback=lambda _context, _option, value: None if value is None else _seconds(value),
+    help="Go back by itself unless `vafw config confirm` comes within TIME (`30 s`, `5 min`).",
+)
 
 
 @command.command(epilog="Example: vafw config get office-laptop firewall 'traffic.rules[web].action'")
@@ -51,23 +59,34 @@ def get(run: RunDirectory, appliance: str | None, path: str | None, as_json: boo
 @run_argument
 @appliance_argument
 @click.argument("changes", metavar="PATH=VALUE...", nargs=-1, required=True)
+@within_option
 @json_option
-def set_(run: RunDirectory, appliance: str, changes: tuple[str, ...], as_json: bool) -> int:
+def set_(run: RunDirectory, appliance: str, changes: tuple[str, ...], within_s: float | None, as_json: bool) -> int:
     """Change values of the policy or of APPLIANCE's config; the result is checked like the documents, then applied.
 
     PATH is `traffic....` of the policy or `config....` of the appliance; an entry of a list is named in brackets.
     The files stay as they are.
     """
-    return _change(run, as_json, "set", appliance=appliance, changes=list(changes))
+    return _change(run, as_json, "set", appliance=appliance, changes=list(changes), **_trial(within_s))
 
 
 @command.command(epilog="Example: vafw config push office-laptop firewall")
 @run_argument
 @appliance_argument
+@within_option
 @json_option
-def push(run: RunDirectory, appliance: str, as_json: bool) -> int:
+def push(run: RunDirectory, appliance: str, within_s: float | None, as_json: bool) -> int:
     """Read the documents anew and give APPLIANCE what they say now."""
-    return _change(run, as_json, "push", appliance=appliance)
+    return _change(run, as_json, "push", appliance=appliance, **_trial(within_s))
+
+
+@command.command(epilog="Example: vafw config confirm office-laptop firewall")
+@run_argument
+@appliance_argument
+@json_option
+def confirm(run: RunDirectory, appliance: str, as_json: bool) -> int:
+    """Keep the change of APPLIANCE that is on trial."""
+    return _change(run, as_json, "confirm", appliance=appliance)
 
 
 @command.command(epilog="Example: vafw config rollback office-laptop firewall --to 3")
@@ -91,7 +110,8 @@ def history(run: RunDirectory, appliance: str, as_json: bool) -> int:
         return answer
     if not as_json:
         for each in answer:
-            print(f"{_number(each):>6}  {each['at'][:19].replace('T', ' ')}  {each['author']:<12} {each['note']}")
+            at = each["at"][:19].replace("T", " ")
+            print(f"{_number(each):>6}  {at}  {each['author']:<12} {each['note']}{_tried(each)}")
     return Output(as_json, "ConfigHistory").result(answer)
 
 
@@ -126,9 +146,30 @@ def _lines(state: Mapping[str, Any]) -> list[str]:
     marker = "in sync" if state["in-sync"] else "not in sync"
     return [
         f"{state['appliance']}: generation {_number(desired)}, {marker}",
-        f"  desired   {desired['note'] or 'no note'} ({desired['author']}, {desired['at'][:19].replace('T', ' ')})",
+        f"  desired   {desired['note'] or 'no note'} ({desired['author']}, {desired['at'][:19].replace('T', ' ')})"
+        f"{_tried(desired)}",
         f"  reported  {said}",
     ]
+
+
+def _tried(entry: Mapping[str, Any]) -> str:
+    """How a generation's trial stands, to be said behind it."""
+    trial = entry["trial"]
+    if not trial:
+        return ""
+    return f" [{trial['state']}: {trial['reason']}]" if trial["reason"] else f" [{trial['state']}]"
+
+
+def _trial(within_s: float | None) -> dict[str, Value]:
+    return {} if within_s is None else {"within-s": within_s}
+
+
+def _seconds(text: str) -> float:
+    """``30 s``, ``5 min`` or ``1 h`` in seconds; UsageError for anything else."""
+    found = re.fullmatch(r"([0-9]{1,5}) ?(s|min|h)", text.strip())
+    if not found or not int(found[1]):
+        raise UsageError(f"a time must be written such as `30 s`, `5 min` or `1 h`, not {text!r}")
+    return float(int(found[1]) * {"s": 1, "min": 60, "h": 3600}[found[2]])
 
 
 def _number(version: Mapping[str, Any]) -> str:

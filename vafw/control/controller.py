@@ -19,7 +19,7 @@ from vafw.control import topics
 from vafw.control.agent import Outcome, Report
 from vafw.control.bus import Bus, BusLost, Line, Message
 from vafw.control.envelope import EnvelopeRefused, Version, seal, strict_json, unseal
-from vafw.control.ledger import Entry, Ledger
+from vafw.control.ledger import Entry, Ledger, TrialState
 from vafw.control.pacing import Pacing
 from vafw.control.topics import AVAIL, DESIRED, EVENT, REPORTED, Place
 from vafw.errors import NoSuchObject, VafwError
@@ -47,14 +47,19 @@ class Controller:
         clock: Clock,
         *,
         heard: Callable[[str, Report], None] | None = None,
+        concluded: Callable[[Entry], None] | None = None,
     ) -> None:
-        """`heard` is told every genuine report, with the appliance it came from."""
+        """`heard` is told every genuine report, with the appliance it came from.
+
+        `concluded` is told what is desired once a trial ended: the generation confirmed, or the one after it.
+        """
         self._workstation = workstation
         self._ledger = ledger
         self._line = line
         self._key = key
         self._clock = clock
         self._heard = heard
+        self._concluded = concluded
         self._reports: dict[str, Report] = {}
         self._sessions: dict[str, str] = {}
         self._present: dict[str, bool] = {}
@@ -85,9 +90,21 @@ class Controller:
         basis: dict[str, Value] | None = None,
         note: str = "",
         author: str = "",
+        within_s: float | None = None,
     ) -> Entry:
-        """Commit the next generation and have it published; StaleGeneration unless the last one is `seen`."""
-        entry = await self._ledger.commit(appliance, body, seen=seen, basis=basis or {}, note=note, author=author)
+        """Commit the next generation and have it published; StaleGeneration unless the last one is `seen`.
+
+        With `within_s` it is on trial, and goes back unless `confirm` reaches its agent in so many seconds.
+        """
+        entry = await self._ledger.commit(
+            appliance, body, seen=seen, basis=basis or {}, note=note, author=author, within_s=within_s
+        )
+        self._committed.set()
+        return entry
+
+    async def confirm(self, appliance: str) -> Entry:
+        """Ask the agent to keep what is on trial; `settled` says whether it came in time. Refused where nothing is."""
+        entry = await self._ledger.ask_to_confirm(appliance)
         self._committed.set()
         return entry
 
@@ -97,22 +114,27 @@ class Controller:
         if not history:
             raise NoSuchObject(f"{appliance} must have a committed configuration, and has none")
         now = history[0]
-        earlier = [each for each in history[1:] if (each.version == to if to else each.digest != now.digest)]
+        kept = [each for each in history[1:] if not each.went_back]
+        earlier = [each for each in kept if (each.version == to if to else each.digest != now.digest)]
         if not earlier:
-            known = ", ".join(str(each.version) for each in history[1:]) or "none"
+            known = ", ".join(str(each.version) for each in kept) or "none"
             what = f"generation {to}" if to else "a generation that differs"
             raise NoSuchObject(f"{appliance} must have {what} to go back to; before {now.version} it has {known}")
         back = earlier[0]
         note = f"back to {back.version}: {back.note}"
         return await self.push(appliance, back.body, seen=now.version, basis=back.basis, note=note, author=author)
 
-    async def settled(self, appliance: str, version: Version) -> Report:
-        """The agent's answer to `version` or to a later one; the caller says how long to wait."""
+    async def settled(self, appliance: str, version: Version, *, trial_over: bool = False) -> Report:
+        """The agent's answer to `version` or to a later one; the caller says how long to wait.
+
+        With `trial_over`, "on trial" is no answer.
+        """
 
         def answer() -> Report | None:
             said = self._reports.get(appliance)
-            asked = said.asked if said else None
-            return said if asked is not None and asked >= version else None
+            if said is None or said.asked is None or said.asked < version:
+                return None
+            return None if trial_over and said.outcome is Outcome.ON_TRIAL else said
 
         async with self._changed:
             await self._changed.wait_for(lambda: answer() is not None)
@@ -166,7 +188,16 @@ class Controller:
 
     async def _send(self, bus: Bus, entry: Entry) -> None:
         at = Place(self._workstation, entry.appliance, DESIRED)
-        data = seal(at, entry.version, entry.body, self._key, now=self._clock.wall(), lifetime=DESIRED_LIFETIME)
+        trial = entry.trial if entry.trial and entry.trial.state is TrialState.OPEN else None
+        data = seal(
+            at,
+            entry.version,
+            entry.body,
+            self._key,
+            now=self._clock.wall(),
+            lifetime=timedelta(seconds=trial.within_s) if trial else DESIRED_LIFETIME,
+            trial_s=trial.within_s if trial else None,
+        )
         await bus.publish(topics.topic(at.workstation, at.appliance, DESIRED), data, retain=True)
         await self._ledger.published(entry)
 
@@ -189,9 +220,25 @@ class Controller:
         await self._ledger.keep_report(at.appliance, report.to_json())
         if self._heard is not None:
             self._heard(at.appliance, report)
+        await self._conclude(at.appliance, report)
         async with self._changed:
             self._reports[at.appliance] = report
             self._changed.notify_all()
+
+    async def _conclude(self, appliance: str, report: Report) -> None:
+        """Write down how a trial ended; what went back is no longer desired."""
+        if report.asked is None:
+            return
+        if report.outcome in (Outcome.WENT_BACK, Outcome.BROKEN):
+            desired = await self._ledger.gone_back(appliance, report.reason, version=report.asked)
+        elif report.outcome in (Outcome.CONFIRMED, Outcome.APPLIED) and report.running == report.asked:
+            desired = await self._ledger.confirmed(appliance, report.asked)
+        else:
+            return
+        if desired is not None:
+            self._committed.set()
+            if self._concluded is not None:
+                self._concluded(desired)
 
     async def _notice(self, appliance: str, said: Mapping[str, Any]) -> None:
         """Birth and last will; a will of an earlier connection says nothing of this one."""

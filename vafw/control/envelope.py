@@ -4,9 +4,11 @@
      "hash": "sha256:…", "body": {…}, "sig": "…"}
 
 `hash` is SHA-256 of the body's canonical JSON; `sig` is Ed25519 (RFC 8032) over the canonical JSON of everything else,
-behind the name of the topic's leaf, so that no report can pass for a configuration. The wire is not trusted: whatever
-is not exactly an envelope is refused in a sentence, before anything of it is used. Keys that a later minor version adds
-are covered by the signature and otherwise ignored.
+behind the name of the topic's leaf, so that no report can pass for a configuration.
+A configuration may have `trial`: so many seconds until it goes back unless the same generation comes once more
+without it, which confirms it. The wire is not trusted: whatever is not exactly an envelope is refused in a sentence,
+before anything of it is used. Keys that a later minor version adds are covered by the signature and otherwise
+ignored.
 """
 
 from __future__ import annotations
@@ -34,6 +36,8 @@ MAXIMUM_DEPTH: Final = 32
 MAXIMUM_VALUES: Final = 50_000
 MAXIMUM_INTEGER: Final = (1 << 53) - 1
 """The largest integer that every JSON reader keeps (RFC 8259, section 6)."""
+MAXIMUM_TRIAL_S: Final = 86400.0
+"""A day: who has not confirmed by then has forgotten."""
 MAXIMUM_SKEW: Final = timedelta(minutes=5)
 """How far the clocks of two ends may stand apart."""
 _KEYS: Final = ("v", "ws", "id", "epoch", "gen", "ts", "exp", "hash", "body", "sig")
@@ -70,6 +74,8 @@ class Envelope:
     body: dict[str, Value]
     digest: str
     """``sha256:`` and the digest of the body, hexadecimal."""
+    trial_s: float | None = None
+    """Seconds after which it goes back unless it is confirmed; None: it is for good."""
 
 
 def canonical(value: Value) -> bytes:
@@ -90,6 +96,7 @@ def seal(
     *,
     now: datetime,
     lifetime: timedelta,
+    trial_s: float | None = None,
 ) -> bytes:
     """The bytes of a signed envelope for the topic `at`; EnvelopeRefused where nobody could open it."""
     fields: dict[str, Value] = {
@@ -103,6 +110,8 @@ def seal(
         "hash": digest_of(body),
         "body": body,
     }
+    if trial_s is not None:
+        fields["trial"] = trial_s
     _require_modest(fields)
     fields["sig"] = base64.b64encode(key.sign(_signed(at, fields))).decode()
     data = canonical(fields)
@@ -131,7 +140,7 @@ def unseal(data: bytes, at: Place, key: Ed25519PublicKey, *, now: datetime) -> E
         _refuse(f"ts must not lie in the future: issued {_stamp(issued)}, and it is {_stamp(now)}")
     if expires <= now - MAXIMUM_SKEW:
         _refuse(f"exp must not have passed: expired {_stamp(expires)}, and it is {_stamp(now)}")
-    return Envelope(at.workstation, at.appliance, version, issued, expires, body, digest)
+    return Envelope(at.workstation, at.appliance, version, issued, expires, body, digest, _trial(fields))
 
 
 def strict_json(data: bytes) -> dict[str, Any]:
@@ -183,6 +192,15 @@ def _natural(fields: dict[str, Any], key: str) -> int:
     if type(value) is not int or value < 1:
         _refuse(f"{key} must be an integer from 1 up, not {_shown(value)}")
     return value
+
+
+def _trial(fields: dict[str, Any]) -> float | None:
+    value = fields.get("trial")
+    if value is None:
+        return None
+    if type(value) not in (int, float) or not 0 < value <= MAXIMUM_TRIAL_S:
+        _refuse(f"trial must be seconds, above 0 and {MAXIMUM_TRIAL_S:g} at most, not {_shown(value)}")
+    return float(value)
 
 
 def _moment(fields: dict[str, Any], key: str) -> datetime:

@@ -5,7 +5,10 @@
 A new generation is committed by comparing with the one that its author saw, so of two who change at once one is told.
 Whoever restores an old copy begins a new epoch, which fences everything that was said after the copy was made.
 
-Python's own sqlite3 behind one thread, not SQLAlchemy: six tables and one writer need no second dialect yet, and `up`
+A generation may be on trial: `confirmed` only by its agent's word, and given up wherever nobody can know.
+What went back is followed by a generation with what was confirmed last, so that generations only ever go up.
+
+Python's own sqlite3 behind one thread, not SQLAlchemy: seven tables and one writer need no second dialect yet, and `up`
 does not pay for its import. Write-ahead log and synchronous=FULL: a commit that returned survives a loss of power.
 """
 
@@ -18,7 +21,8 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, TypeVar, final
 
@@ -31,7 +35,8 @@ from vafw.trace import Value
 
 _APPLICATION: Final = 0x76616677
 """``vafw`` in ASCII: SQLite's application_id."""
-_SCHEMA: Final = 1
+_SCHEMA: Final = 2
+"""2 added trials; a ledger of schema 1 gets the table when it is opened."""
 _TABLES: Final = """
 CREATE TABLE epoch (number INTEGER NOT NULL);
 CREATE TABLE desired (
@@ -48,7 +53,15 @@ CREATE TABLE outbox (appliance TEXT PRIMARY KEY, epoch INTEGER NOT NULL, generat
 CREATE TABLE keys (identity TEXT PRIMARY KEY, public BLOB NOT NULL, at TEXT NOT NULL) STRICT;
 INSERT INTO epoch VALUES (1);
 """
+_TRIAL_TABLE: Final = """
+CREATE TABLE trial (
+    appliance TEXT NOT NULL, epoch INTEGER NOT NULL, generation INTEGER NOT NULL, within_s REAL NOT NULL,
+    state TEXT NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (appliance, epoch, generation)
+) STRICT;
+"""
 _COLUMNS: Final = "appliance, epoch, generation, digest, body, basis, note, author, at"
+_ENTRIES: Final = f"SELECT {_COLUMNS}, within_s, state, reason FROM"
+_TRIALS: Final = "LEFT JOIN trial USING (appliance, epoch, generation)"
 
 Result = TypeVar("Result")
 
@@ -59,6 +72,40 @@ class LedgerDamaged(VafwError):
 
 class StaleGeneration(Refused):
     """Somebody else committed since the author looked."""
+
+
+class OnTrial(Refused):
+    """A change is on trial, and must end before the next one."""
+
+
+class TrialState(StrEnum):
+    """Where a generation on trial stands, as far as the ledger was told."""
+
+    OPEN = "on trial"
+    CONFIRMING = "confirming"
+    """Its confirmation was asked for, and the agent has not said yet that it came in time."""
+    CONFIRMED = "confirmed"
+    WENT_BACK = "went back"
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRecord:
+    """What the ledger knows of a generation's trial."""
+
+    within_s: float
+    """How long the agent waits for a confirmation, in seconds."""
+    state: TrialState
+    reason: str
+    """Why it went back, as a clause."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the agent has not said yet how it ended."""
+        return self.state in (TrialState.OPEN, TrialState.CONFIRMING)
+
+    def to_json(self) -> dict[str, Value]:
+        """The record as a JSON object."""
+        return {"within-s": self.within_s, "state": self.state.value, "reason": self.reason}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +123,18 @@ class Entry:
     author: str
     at: str
     """When it was committed, ISO 8601, UTC."""
+    trial: TrialRecord | None = None
+    """None: it was for good from the beginning."""
+
+    @property
+    def is_on_trial(self) -> bool:
+        """Whether it may still go back by itself."""
+        return self.trial is not None and self.trial.is_open
+
+    @property
+    def went_back(self) -> bool:
+        """Whether it was tried and is no longer in force."""
+        return self.trial is not None and self.trial.state is TrialState.WENT_BACK
 
     def to_json(self) -> dict[str, Value]:
         """The entry without body and basis."""
@@ -86,6 +145,7 @@ class Entry:
             "note": self.note,
             "author": self.author,
             "at": self.at,
+            "trial": self.trial.to_json() if self.trial else None,
         }
 
 
@@ -122,8 +182,12 @@ class Ledger:
         basis: dict[str, Value],
         note: str,
         author: str,
+        within_s: float | None = None,
     ) -> Entry:
-        """Commit the next generation; StaleGeneration unless the last one is `seen` (None: there is none)."""
+        """Commit the next generation; StaleGeneration unless the last one is `seen` (None: there is none).
+
+        With `within_s` it is on trial for so many seconds. OnTrial while another one is.
+        """
 
         def work(file: sqlite3.Connection) -> Entry:
             last = _one(file, appliance)
@@ -132,11 +196,61 @@ class Ledger:
                 raise StaleGeneration(
                     f"a change of {appliance} must build on what is committed, {there}, not on {seen or 'nothing'}"
                 )
+            if last is not None and last.is_on_trial:
+                raise _still_on_trial(last)
             (epoch,) = file.execute("SELECT number FROM epoch").fetchone()
             version = Version(epoch, last.version.generation + 1 if last else 1)
-            entry = Entry(appliance, version, digest_of(body), body, basis, note, author, self._now())
+            trial = None if within_s is None or last is None else TrialRecord(within_s, TrialState.OPEN, "")
+            entry = Entry(appliance, version, digest_of(body), body, basis, note, author, self._now(), trial)
             _write(file, entry)
             return entry
+
+        return await self._transaction(work)
+
+    # -- trials -----------------------------------------------------------------------------------------------
+
+    async def ask_to_confirm(self, appliance: str) -> Entry:
+        """Have the generation on trial confirmed, if its agent finds that it is not too late; Refused where none is."""
+
+        def work(file: sqlite3.Connection) -> Entry:
+            last = _one(file, appliance)
+            if last is None or last.trial is None or not last.is_on_trial:
+                what = f": generation {last.version} {_standing(last)}" if last else ""
+                raise Refused(f"{appliance} must have a change on trial to confirm, and has none{what}")
+            entry = replace(last, trial=replace(last.trial, state=TrialState.CONFIRMING))
+            _write_trial(file, entry)
+            file.execute(
+                "INSERT OR REPLACE INTO outbox VALUES (?, ?, ?)",
+                (appliance, last.version.epoch, last.version.generation),
+            )
+            return entry
+
+        return await self._transaction(work)
+
+    async def confirmed(self, appliance: str, version: Version) -> Entry | None:
+        """Its agent says that the trial of `version` ended well; None where no such trial is open."""
+
+        def work(file: sqlite3.Connection) -> Entry | None:
+            last = _one(file, appliance)
+            if last is None or last.version != version or last.trial is None or not last.is_on_trial:
+                return None
+            entry = replace(last, trial=replace(last.trial, state=TrialState.CONFIRMED))
+            _write_trial(file, entry)
+            return entry
+
+        return await self._transaction(work)
+
+    async def gone_back(self, appliance: str, reason: str, *, version: Version | None = None) -> Entry | None:
+        """End an open trial badly and commit what was confirmed last as the next generation, which is returned.
+
+        `version` is the generation that the agent speaks of; None: whichever is on trial. None where no trial is open.
+        """
+
+        def work(file: sqlite3.Connection) -> Entry | None:
+            last = _one(file, appliance)
+            if last is None or not last.is_on_trial or (version is not None and version != last.version):
+                return None
+            return _go_back(file, last, reason, self._now())
 
         return await self._transaction(work)
 
@@ -150,21 +264,22 @@ class Ledger:
     async def all_desired(self) -> tuple[Entry, ...]:
         """What every appliance is to have, by name."""
         return await self._transaction(
-            lambda file: tuple(map(_entry, file.execute(f"SELECT {_COLUMNS} FROM desired ORDER BY appliance")))
+            lambda file: tuple(map(_entry, file.execute(f"{_ENTRIES} desired {_TRIALS} ORDER BY appliance")))
         )
 
     async def history(self, appliance: str) -> tuple[Entry, ...]:
         """Everything that was committed for an appliance, the latest first."""
-        query = f"SELECT {_COLUMNS} FROM history WHERE appliance = ? ORDER BY epoch DESC, generation DESC"
-        return await self._transaction(lambda file: tuple(map(_entry, file.execute(query, (appliance,)))))
+        return await self._transaction(lambda file: _history(file, appliance))
 
     async def begin_epoch(self) -> int:
         """Fence what was said before: everything desired is committed again, in the next epoch."""
 
         def work(file: sqlite3.Connection) -> int:
             (epoch,) = file.execute("UPDATE epoch SET number = number + 1 RETURNING number").fetchone()
-            for row in file.execute(f"SELECT {_COLUMNS} FROM desired").fetchall():
+            for row in file.execute(f"{_ENTRIES} desired {_TRIALS}").fetchall():
                 old = _entry(row)
+                if old.is_on_trial:
+                    old = _go_back(file, old, f"epoch {epoch} began before it was confirmed", self._now())
                 version = Version(epoch, old.version.generation)
                 note = f"epoch {epoch} begins; was {old.version}: {old.note}"
                 author, at = old.author, self._now()
@@ -177,18 +292,22 @@ class Ledger:
 
     async def unpublished(self) -> tuple[Entry, ...]:
         """What was committed and not yet handed to a broker."""
-        query = f"SELECT {_COLUMNS} FROM desired WHERE appliance IN (SELECT appliance FROM outbox) ORDER BY appliance"
+        waiting = "appliance IN (SELECT appliance FROM outbox)"
+        query = f"{_ENTRIES} desired {_TRIALS} WHERE {waiting} ORDER BY appliance"
         return await self._transaction(lambda file: tuple(map(_entry, file.execute(query))))
 
     async def published(self, entry: Entry) -> None:
         """Take an entry out of the outbox, unless a newer one took its place there."""
-        version = entry.version
-        await self._transaction(
-            lambda file: file.execute(
-                "DELETE FROM outbox WHERE appliance = ? AND epoch = ? AND generation = ?",
-                (entry.appliance, version.epoch, version.generation),
-            )
-        )
+
+        def work(file: sqlite3.Connection) -> None:
+            now = _one(file, entry.appliance)
+            if now is not None and (now.version, now.trial) == (
+                entry.version,
+                entry.trial,
+            ):  # else a confirmation waits
+                file.execute("DELETE FROM outbox WHERE appliance = ?", (entry.appliance,))
+
+        await self._transaction(work)
 
     async def keep_report(self, appliance: str, body: dict[str, Value]) -> None:
         """Remember the last report of an appliance."""
@@ -251,9 +370,11 @@ class Ledger:
             _require_ledger(file, self._path)
             file.execute("PRAGMA journal_mode = WAL")
             file.execute("PRAGMA synchronous = FULL")
-            if file.execute("PRAGMA user_version").fetchone() == (0,):
+            (schema,) = file.execute("PRAGMA user_version").fetchone()
+            missing = {0: _TABLES + _TRIAL_TABLE, 1: _TRIAL_TABLE}.get(schema)
+            if missing:
                 file.executescript(
-                    f"BEGIN; {_TABLES} PRAGMA user_version = {_SCHEMA}; PRAGMA application_id = {_APPLICATION}; COMMIT;"
+                    f"BEGIN; {missing} PRAGMA user_version = {_SCHEMA}; PRAGMA application_id = {_APPLICATION}; COMMIT;"
                 )
 
     def _close(self) -> None:
@@ -278,7 +399,7 @@ def _require_ledger(file: sqlite3.Connection, path: Path) -> None:
     (schema,) = file.execute("PRAGMA user_version").fetchone()
     (application,) = file.execute("PRAGMA application_id").fetchone()
     (tables,) = file.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    if (schema, application) == (_SCHEMA, _APPLICATION) or (schema, application, tables) == (0, 0, 0):
+    if (1 <= schema <= _SCHEMA and application == _APPLICATION) or (schema, application, tables) == (0, 0, 0):
         return
     raise _damaged(path, f"it is no ledger of schema {_SCHEMA} (schema {schema}, application {application:#x})")
 
@@ -302,14 +423,48 @@ def _damaged(path: Path, what: str) -> LedgerDamaged:
 
 
 def _one(file: sqlite3.Connection, appliance: str) -> Entry | None:
-    row = file.execute(f"SELECT {_COLUMNS} FROM desired WHERE appliance = ?", (appliance,)).fetchone()
+    row = file.execute(f"{_ENTRIES} desired {_TRIALS} WHERE appliance = ?", (appliance,)).fetchone()
     return _entry(row) if row else None
 
 
+def _history(file: sqlite3.Connection, appliance: str) -> tuple[Entry, ...]:
+    query = f"{_ENTRIES} history {_TRIALS} WHERE appliance = ? ORDER BY epoch DESC, generation DESC"
+    return tuple(map(_entry, file.execute(query, (appliance,))))
+
+
+def _go_back(file: sqlite3.Connection, tried: Entry, reason: str, at: str) -> Entry:
+    """The trial as gone back, and what was confirmed last as the next generation."""
+    assert tried.trial is not None
+    _write_trial(file, replace(tried, trial=replace(tried.trial, state=TrialState.WENT_BACK, reason=reason)))
+    before = (each for each in _history(file, tried.appliance) if each.version < tried.version)
+    confirmed = next(each for each in before if not each.went_back)
+    version = Version(tried.version.epoch, tried.version.generation + 1)
+    note = f"{tried.version} went back to {confirmed.version}: {reason}"
+    entry = replace(confirmed, version=version, note=note, author=tried.author, at=at, trial=None)
+    _write(file, entry)
+    return entry
+
+
+def _still_on_trial(entry: Entry) -> OnTrial:
+    return OnTrial(
+        f"a change of {entry.appliance} must wait until the one before it is confirmed or went back: generation "
+        f"{entry.version} is on trial",
+        hint=f"keep it with vafw config confirm TOPOLOGY {entry.appliance}, or let its time pass",
+    )
+
+
+def _standing(entry: Entry) -> str:
+    """Where a generation that is not on trial stands."""
+    if entry.trial is None:
+        return "never was on trial"
+    return "is confirmed already" if entry.trial.state is TrialState.CONFIRMED else "went back"
+
+
 def _entry(row: tuple[Any, ...]) -> Entry:
-    appliance, epoch, generation, digest, body, basis, note, author, at = row
+    appliance, epoch, generation, digest, body, basis, note, author, at, within_s, state, reason = row
     version = Version(epoch, generation)
-    entry = Entry(appliance, version, digest, json.loads(body), json.loads(basis), note, author, at)
+    trial = TrialRecord(within_s, TrialState(state), reason) if state is not None else None
+    entry = Entry(appliance, version, digest, json.loads(body), json.loads(basis), note, author, at, trial)
     if digest_of(entry.body) != digest:
         raise sqlite3.DatabaseError(f"generation {version} of {appliance} has another body than was committed")
     return entry
@@ -324,3 +479,17 @@ def _write(file: sqlite3.Connection, entry: Entry) -> None:
     file.execute(f"INSERT OR REPLACE INTO desired ({_COLUMNS}) VALUES ({places})", row)
     file.execute(f"INSERT INTO history ({_COLUMNS}) VALUES ({places})", row)
     file.execute("INSERT OR REPLACE INTO outbox VALUES (?, ?, ?)", row[:3])
+    _write_trial(file, entry)
+
+
+def _write_trial(file: sqlite3.Connection, entry: Entry) -> None:
+    if (trial := entry.trial) is not None:
+        row = (
+            entry.appliance,
+            entry.version.epoch,
+            entry.version.generation,
+            trial.within_s,
+            trial.state,
+            trial.reason,
+        )
+        file.execute("INSERT OR REPLACE INTO trial VALUES (?, ?, ?, ?, ?, ?)", row)

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from vafw.control.access import Access
-from vafw.control.agent import Identity, Running
+from vafw.control.agent import Identity, Running, Spent
 from vafw.control.envelope import Version
 from vafw.trace import Value
 
@@ -29,9 +29,12 @@ class Start:
     running: Running
     """In force already; nothing lower than its version is ever applied."""
 
-    def with_running(self, running: Running) -> Start:
+    spent: Spent | None = None
+    """What must not be tried again, and goes back first where it is in force still."""
+
+    def with_running(self, running: Running, spent: Spent | None) -> Start:
         """The same agent, later."""
-        return replace(self, running=running)
+        return replace(self, running=running, spent=spent)
 
     def to_json(self) -> dict[str, Value]:
         """As `from_json` reads it."""
@@ -47,6 +50,7 @@ class Start:
             "version": version.to_json() if version is not None else None,
             "digest": self.running.digest,
             "config": dict(self.running.config),
+            "spent": {**self.spent.version.to_json(), "reason": self.spent.reason} if self.spent else None,
         }
 
     @classmethod
@@ -61,4 +65,6 @@ class Start:
         version = fields["version"]
         known = Version(version["epoch"], version["generation"]) if version is not None else None
         running = Running(known, fields["digest"], fields["config"])
-        return cls(identity, Access.from_json(fields["access"]), running)
+        tried = fields["spent"]
+        spent = Spent(Version(tried["epoch"], tried["generation"]), tried["reason"]) if tried is not None else None
+        return cls(identity, Access.from_json(fields["access"]), running, spent)

@@ -1,4 +1,4 @@
-"""What a running `up` answers to `vafw config`: get, set, push, history, rollback, list.
+"""What a running `up` answers to `vafw config`: get, set, push, confirm, history, rollback, list.
 
 A change is compiled from the documents with the change in them, by the same checks as `vafw check`, and committed
 before anything is sent. The answer waits for the agent's report; where none comes in time, the change is committed all
@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final, final
 
 from vafw.control.agent import Outcome, Report
 from vafw.control.change import Change, changed, config_of, text_at, texts_of, with_texts
 from vafw.control.controller import Controller, NotReported
-from vafw.control.envelope import Version, digest_of
+from vafw.control.envelope import MAXIMUM_TRIAL_S, Version, digest_of
 from vafw.control.ledger import Entry, Ledger
 from vafw.document.load import DocumentSet, load_topology
 from vafw.errors import NoSuchObject, Refused, UsageError
@@ -43,10 +43,10 @@ class ConfigRequests:
         topology: Path,
         *,
         trace: Trace,
-        entries: Iterable[Entry],
+        entries: dict[str, Entry],
     ) -> None:
-        """`entries` is what is committed when it begins."""
-        self._committed = {each.appliance: each for each in entries}
+        """`entries` is what is committed, by appliance; whoever commits keeps it up to date."""
+        self._committed = entries
         self._controller = controller
         self._ledger = ledger
         self._documents = documents
@@ -56,6 +56,7 @@ class ConfigRequests:
             "get": self._get,
             "set": self._set,
             "push": self._push,
+            "confirm": self._confirm,
             "history": self._history,
             "rollback": self._rollback,
         }
@@ -95,14 +96,20 @@ class ConfigRequests:
             raise UsageError("a change must be written PATH=VALUE, and none was given")
         for each in wanted:
             after = changed(after, appliance, each)
-        return await self._commit(entry, after, f"set {'; '.join(map(str, wanted))}", entry.basis.get(ORIGIN))
+        note = f"set {'; '.join(map(str, wanted))}"
+        return await self._commit(entry, after, note, entry.basis.get(ORIGIN), _patience(request))
 
-    async def _push(self, appliance: str, _request: Mapping[str, Value]) -> Value:
+    async def _push(self, appliance: str, request: Mapping[str, Value]) -> Value:
         self._require_allowed(appliance)
         entry = await self._ledger.desired(appliance)
         documents = load_topology(self._topology)
         origin = digest_of(config_of(documents, appliance))
-        return await self._commit(entry, documents, "pushed from the documents", origin)
+        return await self._commit(entry, documents, "pushed from the documents", origin, _patience(request))
+
+    async def _confirm(self, appliance: str, _request: Mapping[str, Value]) -> Value:
+        self._require_allowed(appliance)
+        entry = await self._controller.confirm(appliance)
+        return await self._settled(entry, confirmation=True)
 
     async def _history(self, appliance: str, _request: Mapping[str, Value]) -> Value:
         return [each.to_json() for each in await self._ledger.history(appliance)]
@@ -132,7 +139,9 @@ class ConfigRequests:
                 hint=f"add it to the policy: may-configure: {{{appliance}: [netops]}}",
             )
 
-    async def _commit(self, seen: Entry, documents: DocumentSet, note: str, origin: Value) -> Value:
+    async def _commit(
+        self, seen: Entry, documents: DocumentSet, note: str, origin: Value, within_s: float | None
+    ) -> Value:
         """Compile, commit, and wait for the report."""
         body = config_of(documents, seen.appliance)
         entry = await self._controller.push(
@@ -142,26 +151,34 @@ class ConfigRequests:
             basis={ORIGIN: origin, **texts_of(documents)},
             note=note,
             author=getpass.getuser(),
+            within_s=within_s,
         )
         return await self._settled(entry)
 
-    async def _settled(self, entry: Entry) -> Value:
-        self._committed[entry.appliance] = entry
-        self._trace.record(EventKind.CONFIG_COMMITTED, entry.appliance, **entry.to_json())
+    async def _settled(self, entry: Entry, *, confirmation: bool = False) -> Value:
+        if not confirmation:
+            self._committed[entry.appliance] = entry
+            self._trace.record(EventKind.CONFIG_COMMITTED, entry.appliance, **entry.to_json())
         try:
             async with asyncio.timeout(REPORT_TIMEOUT_S):
-                report = await self._controller.settled(entry.appliance, entry.version)
+                report = await self._controller.settled(entry.appliance, entry.version, trial_over=confirmation)
         except TimeoutError:
             raise NotReported(
                 f"generation {entry.version} of {entry.appliance} is committed, and its agent did not answer within "
                 f"{REPORT_TIMEOUT_S:g} s; it takes it once it is there"
             ) from None
-        if report.outcome is not Outcome.APPLIED:
+        if confirmation and report.asked == entry.version and report.outcome is not Outcome.CONFIRMED:
+            raise NotApplied(
+                f"generation {entry.version} of {entry.appliance} must be confirmed in time: {report.reason}",
+                hint=f"generation {report.running} runs; make the change anew",
+            )
+        if report.outcome not in (Outcome.APPLIED, Outcome.ON_TRIAL, Outcome.CONFIRMED):
+            ways = "the ledger follows" if entry.trial else "vafw config rollback takes the change out of the ledger"
             raise NotApplied(
                 f"{entry.appliance} must be healthy with generation {entry.version}: {report.reason}",
-                hint=f"generation {report.running} runs; vafw config rollback takes the change out of the ledger",
+                hint=f"generation {report.running} runs; {ways}",
             )
-        return await self._state(entry)
+        return await self._state(await self._ledger.desired(entry.appliance))
 
     async def _state(self, entry: Entry) -> dict[str, Value]:
         """Desired against reported."""
@@ -176,7 +193,8 @@ class ConfigRequests:
 
     def _compared(self, entry: Entry) -> dict[str, Value]:
         report = self._controller.report(entry.appliance)
-        wanted: dict[str, Value] = {**entry.version.to_json(), "hash": entry.digest, "status": Outcome.APPLIED.value}
+        sure = Outcome.CONFIRMED if report and report.outcome is Outcome.CONFIRMED else Outcome.APPLIED
+        wanted: dict[str, Value] = {**entry.version.to_json(), "hash": entry.digest, "status": sure.value}
         if report is None:
             return {"desired": wanted, "reported": None}
         running: dict[str, Value] = report.running.to_json() if report.running else {"epoch": None, "generation": None}
@@ -188,6 +206,16 @@ class ConfigRequests:
 
     def _documents_of(self, entry: Entry) -> DocumentSet:
         return with_texts(self._documents, entry.basis) if "policy" in entry.basis else self._documents
+
+
+def _patience(request: Mapping[str, Value]) -> float | None:
+    """How long a change is on trial, in seconds; None: it is for good."""
+    within = request.get("within-s")
+    if within is None:
+        return None
+    if not isinstance(within, int | float) or not 0 < within <= MAXIMUM_TRIAL_S:
+        raise UsageError(f"a trial must last more than nothing and {MAXIMUM_TRIAL_S / 3600:g} h at most, not {within}")
+    return float(within)
 
 
 def _version(text: str) -> Version:

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from vafw.clock import Clock
 from vafw.control.access import Access
-from vafw.control.agent import Agent, Identity, Report, Running
+from vafw.control.agent import Agent, Identity, Report, Running, Spent
 from vafw.control.broker_mosquitto import MosquittoBroker, installed
 from vafw.control.bus import Line
 from vafw.control.controller import Controller
@@ -156,10 +156,17 @@ async def _open(around: _Surroundings) -> AsyncIterator[ConfigRequests]:
             if appliance in inside:
                 inside[appliance].heard(report)
 
-        controller = Controller(name, ledger, broker.line(CONTROLLER), key, around.clock, heard=heard)
+        def concluded(entry: Entry) -> None:
+            if entries[entry.appliance].version != entry.version:
+                around.trace.record(EventKind.CONFIG_COMMITTED, entry.appliance, **entry.to_json())
+            entries[entry.appliance] = entry
+
+        controller = Controller(
+            name, ledger, broker.line(CONTROLLER), key, around.clock, heard=heard, concluded=concluded
+        )
         async with asyncio.TaskGroup() as tasks:
             serving = [tasks.create_task(_keep(around, CONTROLLER, controller.run))]
-            for vm, entry in entries.items():
+            for vm, entry in tuple(entries.items()):
                 own = Ed25519PrivateKey.generate()
                 await ledger.enrol(vm, own.public_key())
                 identity = Identity(name, vm, own, key.public_key())
@@ -172,7 +179,7 @@ async def _open(around: _Surroundings) -> AsyncIterator[ConfigRequests]:
                 serving.append(tasks.create_task(_keep(around, vm, agents)))
             with suppress(TimeoutError):  # who has not reported by then will; the machine does not wait for it
                 async with asyncio.timeout(FIRST_REPORT_S):
-                    for each in entries.values():
+                    for each in tuple(entries.values()):
                         await controller.settled(each.appliance, each.version)
             ended_by: BaseException | None = None
             try:
@@ -182,7 +189,7 @@ async def _open(around: _Surroundings) -> AsyncIterator[ConfigRequests]:
                     around.documents,
                     around.topology,
                     trace=around.trace,
-                    entries=entries.values(),
+                    entries=entries,
                 )
             except BaseException as error:  # raised again below, outside the group, which would wrap it
                 ended_by = error
@@ -218,16 +225,18 @@ def _end_of(served: asyncio.Task[None]) -> str:
 
 
 def _agents(identity: Identity, line: Line, around: _Surroundings, running: Running) -> Serves:
-    """Serves an agent each time it is called; each knows from the one before it what runs."""
+    """Serves an agent each time it is called; each knows from the one before it what is confirmed, and what is not."""
     applier, floor = PlatformApplier(around.platform, identity.appliance), running.version
 
+    spent: Spent | None = None
+
     async def serve() -> None:
-        nonlocal running
-        agent = Agent(identity, line, applier, around.clock, started_with=running, floor=floor)
+        nonlocal running, spent
+        agent = Agent(identity, line, applier, around.clock, started_with=running, floor=floor, spent=spent)
         try:
             await agent.run()
         finally:
-            running = agent.running
+            running, spent = agent.confirmed, agent.spent
 
     return serve
 
@@ -248,6 +257,8 @@ async def _put_in_force(around: _Surroundings, ledger: Ledger, vm: VmPlan) -> En
 async def _committed(around: _Surroundings, ledger: Ledger, vm: VmPlan) -> Entry:
     body = dict(vm.config)
     origin = digest_of(body)
+    if back := await ledger.gone_back(vm.name, "the run ended before it was confirmed"):
+        around.trace.record(EventKind.CONFIG_COMMITTED, vm.name, **back.to_json())
     last = next((each for each in await ledger.all_desired() if each.appliance == vm.name), None)
     if last is not None and last.basis.get(ORIGIN) == origin:
         return last

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import final
 
 from vafw.control.access import Access
-from vafw.control.agent import Identity, Report, Running
+from vafw.control.agent import Identity, Outcome, Report, Running, Spent
 from vafw.control.ledger import Entry, Ledger
 from vafw.control.start import Start
 from vafw.machine.mandate import Mandate
@@ -33,7 +33,12 @@ class GuestAgent:
         self._broker = broker
 
     def heard(self, report: Report) -> None:
-        """Take note of what it says that it runs."""
+        """Take note of what it says that it runs; what is on trial is not for the next boot, nor to be tried there."""
+        if report.outcome is Outcome.ON_TRIAL and report.asked is not None:
+            self._start = replace(self._start, spent=Spent(report.asked, "it was started anew before it was confirmed"))
+            return
+        if report.outcome in (Outcome.APPLIED, Outcome.CONFIRMED):
+            self._start = replace(self._start, spent=None)
         if report.running is not None and report.running > self._version:
             self._version = report.running
 

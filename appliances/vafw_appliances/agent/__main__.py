@@ -79,7 +79,8 @@ async def serve(opened: socket.socket) -> None:
         SystemClock(),
         started_with=start.running,
         floor=start.running.version,
-        kept=lambda running: first.remember(start.with_running(running)),
+        spent=start.spent,
+        kept=lambda running, spent: first.remember(start.with_running(running, spent)),
     )
     await agent.run()
 
