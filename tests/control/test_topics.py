@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from tests.conftest import ROOT
 from vafw.control.topics import (
+    ASK,
+    ATTEST_LEAVES,
     AVAIL,
     CONTROLLER,
     DESIRED,
@@ -18,13 +20,17 @@ from vafw.control.topics import (
     Place,
     TopicInvalid,
     access_list,
+    attest_place,
+    attest_topic,
     covers,
     every,
     may_read,
     may_write,
     page,
     place,
+    platform_level,
     topic,
+    verifier_access_list,
 )
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -34,6 +40,29 @@ NAMES = st.lists(LEVELS.filter(lambda level: level != "+"), min_size=1, max_size
 
 def test_the_access_list_is_the_table() -> None:
     assert access_list("office-laptop") == (GOLDEN / "access").read_text()
+
+
+def test_the_access_list_of_a_verifiers_broker_is_the_table() -> None:
+    assert verifier_access_list() == (GOLDEN / "verifier-access").read_text()
+
+
+def test_the_tables_share_no_leaf_so_that_a_topology_may_be_called_attest() -> None:
+    assert not {leaf.name for leaf in LEAVES} & {leaf.name for leaf in ATTEST_LEAVES}
+    assert all(place(attest_topic("lab", leaf)) is None for leaf in ATTEST_LEAVES)
+
+
+@given(st.text(min_size=1, max_size=20), st.sampled_from(ATTEST_LEAVES))
+def test_a_platforms_topic_is_taken_apart_as_it_was_made(platform: str, leaf: Leaf) -> None:
+    assert attest_place(attest_topic(platform, leaf)) == (platform_level(platform), leaf)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "vafw/1/attest/ask", "vafw/1/attest//ask", "vafw/1/attest/+/ask", "vafw/1/attest/a/b/ask",
+     "vafw/1/attest/pc/secret", "vafw/2/attest/pc/ask", f"/{attest_topic('pc', ASK)}"],
+)  # fmt: skip
+def test_what_is_not_in_the_verifiers_table_is_no_topic(name: str) -> None:
+    assert attest_place(name) is None
 
 
 def test_the_page_is_the_table() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from vafw.attest.evidence import Evidence
     from vafw.attest.result import AttestationResult
     from vafw.plan.plan import Plan
+    from vafw.supervisor.run import Assembly
+
+    Launched: TypeAlias = tuple[Plan, Evidence, AttestationResult]
 
 
 @click.command(
@@ -23,9 +26,12 @@ if TYPE_CHECKING:
 )
 @topology_argument
 @click.option("--tamper", metavar="COMPONENT[:BIT]", help="Alter a component of the launch, as in `vafw up`.")
+@click.option(
+    "--platform", type=click.Choice(["model", "qemu"]), default="model", show_default=True, help="On which platform."
+)
 @json_option
-def command(topology: Path, tamper: str | None, as_json: bool) -> int:
-    """Launch TOPOLOGY on the model platform, start nothing, and account for every event of its log."""
+def command(topology: Path, tamper: str | None, platform: str, as_json: bool) -> int:
+    """Launch TOPOLOGY, start nothing, and account for every event of its log."""
     from vafw.attest.accepted import Acceptance
     from vafw.attest.account import account_events, account_registers  # deferred with all below: large imports
     from vafw.attest.expectation import Expectation
@@ -34,7 +40,9 @@ def command(topology: Path, tamper: str | None, as_json: bool) -> int:
     from vafw.attest.result import Tier
     from vafw.wire import FormatError
 
-    plan, evidence, result = asyncio.run(_launched(topology, tamper))
+    plan, evidence, result = (
+        _on_qemu(topology, tamper) if platform == "qemu" else asyncio.run(_launched(topology, tamper))
+    )
     documents = {kind: plan.documents[kind] for kind in ("topology", "policy")}
     images = tuple(dict.fromkeys(vm.image.name for vm in plan.vms))
     expectation = Expectation(plan.digest, documents, images, plan.name)
@@ -60,16 +68,33 @@ def command(topology: Path, tamper: str | None, as_json: bool) -> int:
     )
 
 
-async def _launched(topology: Path, tamper: str | None) -> tuple[Plan, Evidence, AttestationResult]:
-    """The plan, the evidence of a fresh launch for a fresh nonce, and what the verifier says of it."""
+def _on_qemu(topology: Path, tamper: str | None) -> Launched:
+    """A fresh launch on the QEMU platform; Locked where the topology runs, whose TPM this would take away."""
+    from vafw.cli.qemu_platform import assembly, load_plan
+    from vafw.provider.qemu.tamper import Tamper
+    from vafw.supervisor.run_directory import RunDirectory
+
+    plan = load_plan(topology)
+    machine = assembly(plan, tamper=Tamper.parse(tamper, plan) if tamper else None)
+    with RunDirectory(plan.name).hold():
+        return asyncio.run(_proven(plan, machine))
+
+
+async def _launched(topology: Path, tamper: str | None) -> Launched:
     from vafw.cli.model_platform import assembly, load_plan
-    from vafw.clock import SystemClock
     from vafw.provider.model.tamper import TamperPlan
     from vafw.provider.model.traffic import Traffic
+
+    plan = load_plan(topology)
+    return await _proven(plan, assembly(plan, Traffic(), TamperPlan.parse(tamper, plan) if tamper else None))
+
+
+async def _proven(plan: Plan, machine: Assembly) -> Launched:
+    """The plan, the evidence of a fresh launch for a fresh nonce, and what the verifier says of it."""
+    from vafw.clock import SystemClock
     from vafw.trace import Trace
 
-    plan, clock = load_plan(topology), SystemClock()
-    machine = assembly(plan, Traffic(), TamperPlan.parse(tamper, plan) if tamper else None)
+    clock = SystemClock()
     platform, appraiser = machine(clock, Trace(clock.monotonic))
     try:
         await platform.launch()

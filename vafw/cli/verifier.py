@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @click.option("--tls-ca", type=click.Path(exists=True, path_type=Path), help="Who vouches for the broker (PEM).")
 @click.option("--tls-cert", type=click.Path(exists=True, path_type=Path), help="Certificate and key of ours (PEM).")
 @click.option("--key", "print_key", is_flag=True, help="Print the public key that results are signed with, and end.")
+@click.option("--access-list", is_flag=True, help="Print mosquitto's access list for the broker, and end.")
 @json_option
 def command(
     topologies: tuple[Path, ...],
@@ -33,6 +34,7 @@ def command(
     tls_cert: Path | None,
     *,
     print_key: bool,
+    access_list: bool,
     as_json: bool,
 ) -> int:
     """Appraise machines on the QEMU platform: challenge, evidence and signed result over MQTT.
@@ -40,6 +42,12 @@ def command(
     Each machine is known by its enrolment in the ledger here (`vafw attest enrol`), and must be about to run its
     TOPOLOGY as it lies here. Runs until Ctrl-C.
     """
+    if access_list:
+        from vafw.control.topics import verifier_access_list
+
+        if not as_json:
+            click.echo(verifier_access_list(), nl=False)
+        return Output(as_json, "Verifier").result({"accessList": verifier_access_list()})
     from vafw.cli.verifier_key import public_pem, signing_key  # deferred with all below: large imports
 
     key = signing_key()

@@ -1,6 +1,7 @@
 """Who may write and read which topic: one table, from which the access lists, the agent's checks and the page come.
 
-    vafw/1/<workstation>/<appliance>/<leaf>
+    vafw/1/<workstation>/<appliance>/<leaf>    on the broker of a run
+    vafw/1/attest/<platform>/<leaf>            on the broker between machines and their verifier
 
 Not the messages themselves (`envelope`). The hard part is `covers`: a subscription is allowed only where every topic it
 can ever match is allowed, so ``a/+`` does not cover ``a/#``.
@@ -20,6 +21,10 @@ ROOT: Final = "vafw/1"
 """First levels of every topic: the product and the major version of the messages."""
 CONTROLLER: Final = "controller.vafw"
 """The controller's identity; no appliance can carry it, for a dot stands in no document's names."""
+VERIFIER: Final = "vafw-verifier"
+"""What a verifier calls itself in its results, and at the broker."""
+ATTEST: Final = f"{ROOT}/attest"
+"""First levels of what machines and verifiers say to each other."""
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,62}")
 
 
@@ -29,11 +34,14 @@ class Role(StrEnum):
     CONTROLLER = "controller"
     AGENT = "agent"
     """The agent of one appliance; it sees that appliance's topics and no others."""
+    MACHINE = "machine"
+    """A machine that is attested; it sees its own platform's topics and no others."""
+    VERIFIER = "verifier"
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """One kind of topic below an appliance."""
+    """One kind of topic below an appliance, or below a platform."""
 
     name: str
     writer: Role
@@ -76,7 +84,29 @@ EVENT: Final = Leaf(
     "Each refusal and each change as it happens, for a log; nothing is decided by it.",
 )
 LEAVES: Final = (DESIRED, REPORTED, AVAIL, EVENT)
-"""The whole table."""
+"""The table of an appliance."""
+ASK: Final = Leaf("ask", Role.MACHINE, Role.VERIFIER, False, "JSON: `id`", "Asks for a challenge.")
+CHALLENGE: Final = Leaf(
+    "challenge",
+    Role.VERIFIER,
+    Role.MACHINE,
+    False,
+    "JSON: `id`, and `nonce` or `error`",
+    "The verifier's nonce, good for one answer.",
+)
+EVIDENCE: Final = Leaf(
+    "evidence", Role.MACHINE, Role.VERIFIER, False, "JSON: `id`, `nonce`, `evidence`", "The answer: quote, values, log."
+)
+RESULT: Final = Leaf(
+    "result",
+    Role.VERIFIER,
+    Role.MACHINE,
+    False,
+    "JSON: `id`, and `result`, `token` or `error`",
+    "What the verifier finds, for people, and signed for the gate.",
+)
+ATTEST_LEAVES: Final = (ASK, CHALLENGE, EVIDENCE, RESULT)
+"""The table of a platform."""
 
 
 class TopicInvalid(VafwError):
@@ -123,6 +153,31 @@ def place(name: str) -> Place | None:
     return Place(levels[2], levels[3], leaf)
 
 
+def platform_level(platform: str) -> str:
+    """A platform's name as one level of a topic, and as its identity: without what MQTT gives a meaning to."""
+    return "".join(each if each.isalnum() or each in "-_.:" else f"%{ord(each):x}" for each in platform)
+
+
+def attest_topic(platform: str, leaf: Leaf) -> str:
+    """The topic of a leaf of one platform."""
+    return f"{ATTEST}/{platform_level(platform)}/{leaf.name}"
+
+
+def every_platform(leaf: Leaf) -> str:
+    """The filter for a leaf of every platform."""
+    return f"{ATTEST}/+/{leaf.name}"
+
+
+def attest_place(name: str) -> tuple[str, Leaf] | None:
+    """The level of the platform, and the leaf; None for a topic that is none of the table's."""
+    head, _, last = name.rpartition("/")
+    leaf = next((each for each in ATTEST_LEAVES if each.name == last), None)
+    level = head.removeprefix(f"{ATTEST}/")
+    if leaf is None or level == head or not level or any(each in level for each in "/+#"):
+        return None
+    return level, leaf
+
+
 def may_write(identity: str, workstation: str, name: str) -> bool:
     """Whether `identity` may publish to the topic `name`; wildcards never, what is not in the table never."""
     found = place(name)
@@ -167,17 +222,19 @@ def access_list(workstation: str) -> str:
     return "\n".join([*agent, "", f"user {CONTROLLER}", *controller, ""])
 
 
+def verifier_access_list() -> str:
+    """The table of a platform as mosquitto's access list; `%u` is the platform's level of the topic."""
+    machine = [f"pattern {_verb(leaf, Role.MACHINE)} {ATTEST}/%u/{leaf.name}" for leaf in ATTEST_LEAVES]
+    verifier = [f"topic {_verb(leaf, Role.VERIFIER)} {every_platform(leaf)}" for leaf in ATTEST_LEAVES]
+    return "\n".join([*machine, "", f"user {VERIFIER}", *verifier, ""])
+
+
 def _verb(leaf: Leaf, role: Role) -> str:
     return "write" if leaf.writer is role else "read"
 
 
 def page() -> str:
     """The table as the page `docs/mqtt-topics.md`."""
-    rows = [
-        f"| `{leaf.name}` | {leaf.writer} | {leaf.reader} | {'yes' if leaf.retained else 'no'} "
-        f"| {leaf.payload} | {leaf.meaning} |"
-        for leaf in LEAVES
-    ]
     return "\n".join(
         [
             "# MQTT topics",
@@ -187,11 +244,30 @@ def page() -> str:
             f"its certificate's common name. The controller's identity is `{CONTROLLER}`. What this table does not",
             "allow is refused by the broker and not read by anybody.",
             "",
-            "| leaf | written by | read by | retained | payload | meaning |",
-            "|---|---|---|---|---|---|",
-            *rows,
+            *_rows(LEAVES),
+            "",
+            "## Between a machine and its verifier",
+            "",
+            f"Every topic is `{ATTEST}/<platform>/<leaf>`, on a broker of its own. A machine's identity there is its",
+            f"platform's name, the verifier's is `{VERIFIER}`; `vafw verifier --access-list` prints mosquitto's access",
+            "list. Neither side believes the broker: a nonce counts once, evidence is signed by the TPM, a result by",
+            "the verifier.",
+            "",
+            *_rows(ATTEST_LEAVES),
             "",
             "Everything is MQTT 3.1.1, QoS 1. This page is generated from `vafw.control.topics`; a test holds it.",
             "",
         ]
     )
+
+
+def _rows(leaves: tuple[Leaf, ...]) -> list[str]:
+    return [
+        "| leaf | written by | read by | retained | payload | meaning |",
+        "|---|---|---|---|---|---|",
+        *(
+            f"| `{leaf.name}` | {leaf.writer} | {leaf.reader} | {'yes' if leaf.retained else 'no'} "
+            f"| {leaf.payload} | {leaf.meaning} |"
+            for leaf in leaves
+        ),
+    ]

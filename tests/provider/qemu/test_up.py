@@ -23,6 +23,27 @@ def test_an_altered_image_ends_in_exit_20_and_nothing_was_started(vafw: Vafw, me
     assert EventKind.VM_STARTED not in kinds
 
 
+def test_every_event_of_a_launch_on_qemu_is_accounted_for_and_the_altered_one_is_named(
+    vafw: Vafw, measured: Path, tmp_path: Path
+) -> None:
+    good = vafw("attest", "explain", measured, "--platform", "qemu", "--json")
+    told = json.loads(good.out)["data"]
+    assert (good.code, told["tier"]) == (ExitCode.DONE, "affirming")
+    assert [each["component"] for each in told["events"]][:2] == ["sinit", "vmm"]
+    assert {each["verdict"] for each in told["events"]} == {"accepted"}
+    assert [(each["pcr"], each["agrees"]) for each in told["registers"]] == [(17, True), (18, True), (19, True)]
+    bad = vafw("attest", "explain", measured, "--platform", "qemu", "--json", "--tamper", "appliance=firewall")
+    told = json.loads(bad.out)["data"]
+    refused = [(each["pcr"], each["component"]) for each in told["events"] if each["verdict"] == "not accepted"]
+    assert (bad.code, refused) == (ExitCode.GATE_FAILED, [(19, "image firewall")])
+    assert told["explanation"][0] == "image firewall: image firewall is none of those that the reference values accept."
+
+
+def test_a_launch_beside_a_topology_that_runs_is_refused(vafw: Vafw, measured: Path, tmp_path: Path) -> None:
+    with RunDirectory("office-laptop", tmp_path / "run").hold():
+        assert vafw("attest", "explain", measured, "--platform", "qemu").code == ExitCode.LOCKED
+
+
 def test_a_host_that_was_never_measured_is_refused_and_told_how(vafw: Vafw, office: Path, tmp_path: Path) -> None:
     require_qemu()
     folder = tmp_path / "office"
