@@ -13,9 +13,8 @@ import hmac
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
-from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -28,6 +27,9 @@ from vafw.tcg.credential import Credential, make_credential
 from vafw.tcg.public import PublicArea, default_endorsement_area, name_of
 from vafw.trace import Value
 from vafw.wire import FormatError
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 _SECRET_BYTES: Final = 32
 _MOST_PENDING: Final = 64
@@ -168,6 +170,8 @@ class Registrar:
             if self._authorities:
                 raise EnrolmentRefused("the TPM must have an endorsement key certificate, and it offers none")
             return False
+        from cryptography import x509  # deferred: not every TPM has a certificate
+
         try:
             certificate = x509.load_der_x509_certificate(der)
             certified = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -180,6 +184,8 @@ class Registrar:
 
 def _issued(certificate: x509.Certificate, authorities: Sequence[x509.Certificate], now: datetime) -> bool:
     """True where one of the authorities issued a certificate that is valid now; EnrolmentRefused otherwise."""
+    from cryptography import x509  # deferred: see above
+
     if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
         raise EnrolmentRefused("the endorsement key certificate is not valid at this time")
     for authority in authorities:
