@@ -140,13 +140,13 @@ def remapping_of_devices(rounds: int) -> list[tuple[str, float]]:
     context = find_context(memory, memory.read_u64(Hpa(REMAPPING_UNIT + 0x20)), DEVICE.requester_id, rules)
     assert isinstance(context, Context)
     directory, reserved = find_directory(memory, rules, context, 0), rules.leaf_reserved(1)
-    assert small_page(memory.tables, directory, 0, reserved) or SecondLevel(memory, rules).leaf(context, 0, READ)
+    assert small_page(memory, directory, 0, reserved) or SecondLevel(memory, rules).leaf(context, 0, READ)
     addresses = np.random.default_rng(1).integers(0, PAGES << 12, BATCH, np.uint64)
 
     def walks() -> None:
-        tables, directories = memory.tables, {0: directory}
+        directories = {0: directory}
         for iova in range(0, PAGES << 12, 4096):
-            if not small_page(tables, directories[iova >> 21], iova, reserved) & READ:
+            if not small_page(memory, directories[iova >> 21], iova, reserved) & READ:
                 raise ValueError("refused")
 
     def requests() -> None:

@@ -83,11 +83,11 @@ def test_the_log_of_a_running_machine_is_read(machine: Running, vafw: Vafw) -> N
 
 def test_plan_finds_no_changes_until_the_topology_is_changed(machine: Running, vafw: Vafw, lab: Path) -> None:
     same = vafw("plan", lab, "--exit-code")
-    lab.write_text(lab.read_text().replace("memory: 128 MiB", "memory: 192 MiB"))
+    lab.write_text(lab.read_text().replace("memory: 192 MiB", "memory: 224 MiB"))
     changed = vafw("plan", lab, "--exit-code")
     assert (same.code, same.out.splitlines()[-1]) == (ExitCode.DONE, "Plan: no changes.")
     assert changed.code == ExitCode.PLAN_HAS_CHANGES
-    assert "  ! vm dns: memory-bytes: 134217728 -> 201326592\n" in changed.out
+    assert "  ! vm dns: memory-bytes: 201326592 -> 234881024\n" in changed.out
     assert "0 live, 1 restart (user OS keeps running: yes)" in changed.out
 
 

@@ -62,7 +62,7 @@ async def test_the_tabs_of_a_run_look_as_they_did(laptop: Path, size: tuple[int,
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 async def test_problems_look_as_they_did(laptop: Path, size: tuple[int, int]) -> None:
-    rewritten(laptop, ("memory: 128 MiB", "memory: 128"), ("dns, user-os]", "dns, ids, user-os]"))
+    rewritten(laptop, ("memory: 192 MiB", "memory: 192"), ("dns, user-os]", "dns, ids, user-os]"))
     async with opened(laptop, None, size) as (app, pilot):
         await press(pilot, "n")
         drawn = picture(app)
