@@ -29,12 +29,16 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "steps": ["ok", "ok", "nxdomain", "refused", "ok"],
         "rules": {"resolve": 6, "no-lan": 1, "web": 1, "shell": 1},
     },
+    "road-warrior": {
+        "steps": ["timed out", "timed out", "refused"],
+        "rules": {"no-lan": 1},
+    },
 }  # fmt: skip
 """What the user's steps come to, and how many packets each rule decided on."""
 
 
 def test_there_is_a_folder_for_every_kind_of_user() -> None:
-    assert {"office-laptop", "home", "kiosk", "research-lab"} <= {each.name for each in POLICIES}
+    assert {"office-laptop", "home", "kiosk", "research-lab", "road-warrior"} <= {each.name for each in POLICIES}
 
 
 @pytest.mark.parametrize("folder", POLICIES, ids=lambda each: str(each.name))

@@ -211,9 +211,9 @@ CODES: Final = table(
         Code(
             "VAFW-T080",
             "a router that is none",
-            "Addresses are translated and packets routed by the appliance that enforces the rules, and by one only: "
+            "Packets are routed by the appliance that enforces the rules or a VPN, and by one only: "
             "otherwise rules would see addresses of nobody.",
-            "Give `router:` to the firewall of the path.",
+            "Give `router:` to the firewall or the VPN of the path.",
             "firewall: {use: firewall, assign: [nic], router: {outside: [198.51.100.2/24], inside: [192.168.77.1/24], "
             "gateway: [198.51.100.1]}}",
         ),
@@ -256,6 +256,21 @@ CODES: Final = table(
             "a signature that is not understood",
             "An IDS that passes over what it cannot read would miss what the signature names, and nobody would know.",
             "Write it with the keywords that are known here, or take it out of the file.",
+        ),
+        Code(
+            "VAFW-T087",
+            "a VPN that leads nowhere",
+            "A VPN routes the user's packets into a tunnel: it needs its addresses on both sides and a peer.",
+            "Give it `router:` and `vpn:`.",
+            "vpn: {use: vpn, assign: [nic], router: {outside: [198.51.100.2/24], inside: [10.66.0.1/24], "
+            "gateway: [198.51.100.1]}, vpn: {addresses: [10.66.0.1/32], peers: [...]}}",
+        ),
+        Code(
+            "VAFW-T088",
+            "a kill switch that is off",
+            "The VPN sends nothing but through its tunnel; a topology that says otherwise would promise a way out that "
+            "is not there.",
+            "Write kill-switch: true, or leave it out.",
         ),
         Code(
             "VAFW-P001",

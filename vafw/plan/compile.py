@@ -20,6 +20,7 @@ from vafw.document.diagnostic import Diagnostic, DocumentInvalid, Severity, in_o
 from vafw.document.load import DocumentSet
 from vafw.document.machine import Device, Machine
 from vafw.document.reference_values import AcceptedDigest, ReferenceValuesDocument
+from vafw.document.sections import VpnSection
 from vafw.document.topology import Routing
 from vafw.errors import PlatformUnable
 from vafw.machine.capability import Capability
@@ -29,7 +30,7 @@ from vafw.plan.checks.settings import as_texts
 from vafw.plan.lists import blocked_names, names_listed, signature_lines
 from vafw.plan.plan import FailureAction, ImagePlan, LaunchPlan, Plan, VmPlan, VmRole
 from vafw.plan.ports import PORTS
-from vafw.plan.roster import VmUse, by_name, roster, router_of, user_os
+from vafw.plan.roster import VmUse, by_name, gateway_of, roster, user_os
 from vafw.plan.rules import compile_rules
 from vafw.plan.wiring import wires
 from vafw.trace import Value
@@ -162,7 +163,7 @@ def _user_config(documents: DocumentSet) -> dict[str, Value]:
     user, topology = documents.topology.model.user_os, documents.topology.model
     card = documents.machine.model.devices[topology.path[0]].mac
     return {
-        "mac": card if router_of(documents) is None else own_mac(topology.name, "user-os"),
+        "mac": card if gateway_of(documents) is None else own_mac(topology.name, "user-os"),
         "addresses": [str(each) for each in user.addresses],
         "gateway": list(user.gateway),
         "resolvers": _resolvers(documents),
@@ -230,6 +231,8 @@ def _section_config(documents: DocumentSet, use: VmUse, config: Mapping[str, Val
     if declared.ids is not None:
         home = [str(each) for each in declared.ids.home] or [str(each.ip) for each in user_os(documents).addresses]
         return {"rules": list(signature_lines(documents, use.name, declared.ids)), "home": list(home)}
+    if declared.vpn is not None:
+        return {"tunnel": _tunnel_config(declared.vpn)}
     section = declared.dns
     if section is None:
         return {}
@@ -239,6 +242,21 @@ def _section_config(documents: DocumentSet, use: VmUse, config: Mapping[str, Val
         "block": [*given["block"], *blocked_names(documents, use.name, section)],
         "allow": [*given["allow"], *allowed],
     }
+
+
+def _tunnel_config(section: VpnSection) -> dict[str, Value]:
+    """A tunnel's peers; its private key is the appliance's own affair."""
+    peers: list[Value] = [
+        {
+            "name": each.name,
+            "public-key": each.public_key,
+            "endpoint": each.endpoint,
+            "allowed": [str(network) for network in each.allowed],
+            "keepalive": each.keepalive,
+        }
+        for each in section.peers
+    ]
+    return {"addresses": [str(each) for each in section.addresses], "peers": peers}
 
 
 def _setting(documents: DocumentSet, use: VmUse, name: str, option: ConfigOption) -> Value:

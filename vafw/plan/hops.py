@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vafw.document.load import DocumentSet
+from vafw.document.sections import VpnSection
 from vafw.plan.roster import USER_OS, VmUse, by_name
 from vafw.plan.rules import compile_rules
+from vafw.traffic.address_set import AddressSet
+from vafw.traffic.appliance import INSIDE, OUTSIDE
 from vafw.traffic.proof import Proof
+from vafw.traffic.reason import State
+from vafw.traffic.rule import RULE_STATES, Action, Rule, Ruleset, Selector
 from vafw.traffic.space.path import Hop
 
 
@@ -21,15 +26,39 @@ def hops_named(documents: DocumentSet, names: Sequence[str]) -> tuple[Hop, ...]:
     uses = by_name(documents)
     ruleset = compile_rules(documents)
     return tuple(
-        Hop(name, ruleset if uses[name].enforces("traffic") else None, _outer(uses[name]))
+        Hop(name, _enforced(documents, uses[name], ruleset), _outer(uses[name]))
         for name in names
         if name in uses and name != USER_OS
     )
 
 
+def _enforced(documents: DocumentSet, use: VmUse, ruleset: Ruleset) -> Ruleset | None:
+    """What a hop decides by: the policy's rules, a VPN's kill switch, or nothing."""
+    if use.enforces("traffic"):
+        return ruleset
+    section = documents.topology.model.appliances[use.name].vpn
+    return kill_switch(section) if section is not None and use.enforces("vpn") else None
+
+
+def kill_switch(section: VpnSection) -> Ruleset:
+    """A tunnel as rules: packets to and from what lies behind a peer are carried, and no others are."""
+    behind = AddressSet.of(network for peer in section.peers for network in peer.allowed)
+    outward, inward = (Selector(INSIDE, AddressSet.everything()),), (Selector(OUTSIDE, behind),)
+    anything = (Selector(None, AddressSet.everything()),)
+    states = State.NEW, State.ESTABLISHED, State.RELATED
+    return Ruleset(
+        (
+            Rule("(into the tunnel)", outward, (Selector(None, behind),), (), Action.ACCEPT, states=states),
+            Rule("(out of the tunnel)", inward, anything, (), Action.ACCEPT, states=states),
+            Rule("(kill switch)", anything, anything, (), Action.DROP, states=RULE_STATES),
+        ),
+        Action.DROP,
+    )
+
+
 def _outer(use: VmUse) -> dict[int, int]:
     """The address of each IP version that a router hides others behind: its first one outside."""
-    outside = use.router.outside if use.router is not None else ()
+    outside = use.router.outside if use.router is not None and use.enforces("traffic") else ()
     return {each.version: int(each.ip) for each in reversed(outside)}
 
 

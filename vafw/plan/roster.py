@@ -107,6 +107,14 @@ def router_of(documents: DocumentSet) -> VmUse | None:
     return next((use for use in hops if use.router is not None and use.enforces("traffic")), None)
 
 
+def gateway_of(documents: DocumentSet) -> VmUse | None:
+    """The appliance of the path that routes, a firewall or a VPN; None where all of them pass frames on as they are."""
+    uses = by_name(documents)
+    hops = (uses[hop] for hop in documents.topology.model.path if hop in uses)
+    routing = (use for use in hops if use.router is not None and (use.enforces("traffic") or use.enforces("vpn")))
+    return next(routing, None)
+
+
 def _manifest(documents: DocumentSet, image: str) -> Appliance | None:
     document = documents.appliances.get(image)
     return document.model if document is not None else None

@@ -157,6 +157,10 @@ class Neighbours:
         for frame in self._waiting.pop((port, host), ()):
             yield mac + self._links.at(port).mac + frame[12:]
 
+    def drop_waiting(self, port: str, host: Host) -> None:
+        """Forget the frames that wait for a host."""
+        self._waiting.pop((port, host), None)
+
     def _question(self, link: Link, host: Host) -> Iterator[bytes]:
         source = link.source(host[0])
         if source is not None:

@@ -1,4 +1,4 @@
-"""Routers: only a firewall of the path is one, once, with addresses that both sides can use."""
+"""Routers: only a firewall or VPN of the path is one, once, with addresses that both sides can use."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from ipaddress import ip_address
 from vafw.document.diagnostic import Diagnostic, Label
 from vafw.document.load import DocumentSet
 from vafw.plan.checks.place import span_at
-from vafw.plan.roster import USER_OS, appliance_uses, router_of, user_os
+from vafw.plan.roster import USER_OS, appliance_uses, gateway_of, user_os
 
 
-def routers_are_firewalls_of_the_path(documents: DocumentSet) -> Iterator[Diagnostic]:
-    """Exactly the appliance that enforces the rules may route, and only one of the path."""
-    router = router_of(documents)
+def routers_are_of_the_path(documents: DocumentSet) -> Iterator[Diagnostic]:
+    """Only an appliance that enforces the rules or a tunnel may route, and one of the path alone."""
+    router = gateway_of(documents)
     for use in appliance_uses(documents):
         if use.router is None or use.manifest is None or (router is not None and use.name == router.name):
             continue
         yield Diagnostic(
             "VAFW-T080",
-            f"a router must be the one firewall of the path that routes, and '{use.name}' is not",
+            f"a router must be the one firewall or VPN of the path that routes, and '{use.name}' is not",
             documents.topology.key_at(*use.place, "router"),
             related=(Label(span_at(documents.topology, "path"), "the path"),),
             hint="take router: out; other appliances pass frames on as they are",
@@ -28,7 +28,7 @@ def routers_are_firewalls_of_the_path(documents: DocumentSet) -> Iterator[Diagno
 
 def routers_have_next_hops(documents: DocumentSet) -> Iterator[Diagnostic]:
     """A gateway outside lies in one of the networks outside, and the user's gateway is the router."""
-    router = router_of(documents)
+    router = gateway_of(documents)
     if router is None or router.router is None:
         return
     routing, place = router.router, (*router.place, "router")
@@ -55,7 +55,7 @@ def routers_have_next_hops(documents: DocumentSet) -> Iterator[Diagnostic]:
 
 def routed_networks_are_apart(documents: DocumentSet) -> Iterator[Diagnostic]:
     """The networks of both sides share no address, and the user lives in one of the inside."""
-    router = router_of(documents)
+    router = gateway_of(documents)
     if router is None or router.router is None:
         return
     routing, place = router.router, (*router.place, "router")

@@ -30,6 +30,35 @@ def sections_are_carried_out(documents: DocumentSet) -> Iterator[Diagnostic]:
                 )
 
 
+def tunnels_lead_somewhere(documents: DocumentSet) -> Iterator[Diagnostic]:
+    """A VPN has a tunnel, and addresses on both sides of it."""
+    for use in appliance_uses(documents):
+        declared = documents.topology.model.appliances[use.name]
+        for key, value in (("vpn", declared.vpn), ("router", declared.router)):
+            if value is None and use.enforces("vpn"):
+                yield Diagnostic(
+                    "VAFW-T087",
+                    f"a VPN must have a section {key}:, and '{use.name}' has none",
+                    documents.topology.key_at(*use.place),
+                    hint="give it router: {outside: [...], inside: [...], gateway: [...]}"
+                    if key == "router"
+                    else "give it vpn: {addresses: [...], peers: [...]}",
+                )
+
+
+def kill_switches_stay_on(documents: DocumentSet) -> Iterator[Diagnostic]:
+    """No VPN is told to let packets by."""
+    for name, use in documents.topology.model.appliances.items():
+        if use.vpn is not None and not use.vpn.kill_switch:
+            yield Diagnostic(
+                "VAFW-T088",
+                f"the kill switch of a VPN must be on, and that of '{name}' is off",
+                span_at(documents.topology, "appliances", name, "vpn", "kill-switch"),
+                "nothing is ever sent beside the tunnel",
+                hint="write kill-switch: true, or leave it out",
+            )
+
+
 def mirrors_only_alert(documents: DocumentSet) -> Iterator[Diagnostic]:
     """An IDS that packets are only shown to is not told to drop them."""
     for name, use in documents.topology.model.appliances.items():

@@ -1,0 +1,1 @@
+"""The VPN appliance: a WireGuard tunnel and nothing beside it."""
