@@ -217,6 +217,14 @@ async def test_a_link_beside_the_path_has_a_form(laptop: Path) -> None:
     assert side.replace("name: side", "name: sideway") in app.draft.text
 
 
+async def test_a_link_that_is_renamed_stays_selected_while_one_types(laptop: Path) -> None:
+    rewritten(laptop, ("path: [", "links:\n  - {name: side, between: [firewall.side, dns.side]}\npath: ["))
+    async with opened(laptop) as (app, pilot):
+        await press(pilot, "G", "k", "tab", "end", "w", "a", "y")
+        assert app.screen.query_one(TopologyGraph).selected == Thing(Kind.LINK, "sideway")
+        assert "name: sideway" in app.draft.text
+
+
 async def test_what_has_keys_of_its_own_is_no_field_of_an_appliances_form(laptop: Path) -> None:
     async with opened(laptop) as (app, pilot):
         await press(pilot, "j", "j")

@@ -259,7 +259,10 @@ class TopologyScreen(Screen[None]):
 
     async def _show(self) -> None:
         """Everything anew from the text."""
+        was_at = place(self._selection, self._document)
         self._read()
+        if was_at[:1] == ("links",) and (renamed := thing_at(was_at, self._scene)) is not None:
+            self.query_one(TopologyGraph).follow(renamed)
         self._foreign = None
         self._draw()
         self.query_one(YamlPane).show(self._app.draft.text, self._app.draft.path.name)

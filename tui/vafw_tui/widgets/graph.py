@@ -73,6 +73,10 @@ class TopologyGraph(VerticalScroll, can_focus=True):
             self._draw()
             self._reveal()
 
+    def follow(self, thing: Thing) -> None:
+        """What is selected has another name in the scene that is about to be shown."""
+        self.selected = thing
+
     def on_resize(self) -> None:
         """Draw for the new width."""
         self._draw()

@@ -15,6 +15,7 @@ from textual.widgets import Checkbox, Input, Label, Select, Static
 from vafw_tui.form import Field, Form, Sort
 from vafw_tui.marks import mark
 from vafw_tui.messages import FieldFilled
+from vafw_tui.scene import Kind
 from vafw_tui.widgets.tick import Tick
 
 
@@ -131,9 +132,13 @@ class Inspector(Vertical):
         async with self._showing:
             await self._show(form)
 
+    def _is_renamed(self, form: Form) -> bool:
+        """A link is known by its place among the others: its name is one of its fields."""
+        return self.form.thing.kind is form.thing.kind is Kind.LINK and all(each.place for each in form.fields)
+
     async def _show(self, form: Form) -> None:
         same = [each.place for each in self.form.fields] == [each.place for each in form.fields]
-        same = same and self.form.thing == form.thing
+        same = same and (self.form.thing == form.thing or self._is_renamed(form))
         self.form = form
         if not same:
             await self._rebuild()
