@@ -3,8 +3,10 @@
     .venv/bin/python benchmarks/model.py [--rounds N]
 
 Every figure is the median of interleaved rounds; quote the ratios, never a single time. The limit is a 4-level walk
-unrolled by hand over one `memoryview.cast("Q")`, inlined in its loop, with the rights of all levels checked.
+unrolled by hand over one `memoryview.cast("Q")`, inlined in its loop, with the rights of all levels checked. Beside it
+stands the same walk in C (`walk.c`, where there is a compiler), which is what NumPy's batches are to be seen against.
 
+    C batch        `walk.c`, built with -O2
     EPT walk       four levels, every check of the model, no cache
     EPT miss       the same with the processor's paging-structure cache       goal: 1.0 of unrolled
     EPT hit        a guest-physical mapping that the processor remembers      goal: 3 walks
@@ -18,9 +20,14 @@ unrolled by hand over one `memoryview.cast("Q")`, inlined in its loop, with the 
 from __future__ import annotations
 
 import argparse
+import ctypes
+import shutil
 import statistics
+import subprocess
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -61,13 +68,39 @@ def interleaved(rounds: int, *works: Callable[[], object]) -> list[float]:
     return [statistics.median(column) for column in zip(*times, strict=True)]
 
 
-def unrolled_limit() -> Callable[[], None]:
-    """`PAGES` walks as fast as Python makes them: no function, no reserved bits, no large pages, no sparse memory."""
+def flat_tables() -> memoryview:
+    """Four tables one behind the other, of which the last maps `PAGES` pages."""
     flat = memoryview(bytearray(5 * 4096)).cast("Q")
     for level in range(3):
         flat[level * 512] = (level + 1) << 12 | 7
     for index in range(512):
         flat[3 * 512 + index] = 4 << 12 | 7
+    return flat
+
+
+def in_c(rounds: int) -> float | None:
+    """Walks a second of `walk.c`; None where nothing compiles it."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        library = f"{folder}/walk.so"
+        source = str(Path(__file__).with_name("walk.c"))
+        subprocess.run([compiler, "-O2", "-shared", "-fPIC", "-o", library, source], check=True)
+        walk_in_c = ctypes.CDLL(library).walk
+    walk_in_c.restype = ctypes.c_size_t
+    flat = np.frombuffer(flat_tables(), np.uint64)
+    addresses = np.random.default_rng(1).integers(0, PAGES << 12, BATCH, np.uint64)
+    results = np.empty(BATCH, np.uint64)
+    pointers = [each.ctypes.data_as(ctypes.c_void_p) for each in (flat, addresses, results)]
+    if walk_in_c(*pointers, ctypes.c_size_t(BATCH)):
+        raise ValueError("page without the right to be read")
+    return BATCH / interleaved(rounds, lambda: walk_in_c(*pointers, ctypes.c_size_t(BATCH)))[0]
+
+
+def unrolled_limit() -> Callable[[], None]:
+    """`PAGES` walks as fast as Python makes them: no function, no reserved bits, no large pages, no sparse memory."""
+    flat = flat_tables()
 
     def unrolled() -> None:
         for address in range(0, PAGES << 12, 4096):
@@ -179,6 +212,9 @@ def main() -> None:
         limit = figures[0][1]
         for name, figure in figures:
             print(f"{name:<14} {figure / 1e6:>6.2f} M/s   {figure / limit:.2f}")
+    c_batch = in_c(chosen.rounds)
+    said = "no C compiler" if c_batch is None else f"{c_batch / 1e6:>6.2f} M/s   {c_batch / limit:.2f}"
+    print(f"{'C batch':<14} {said}")
 
 
 if __name__ == "__main__":

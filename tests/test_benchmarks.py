@@ -23,7 +23,7 @@ def test_the_benchmark_of_the_model_prints_every_figure_with_its_ratio() -> None
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     names = [line.split("  ")[0] for line in lines]
     assert names[:6] == ["job", "unrolled", "EPT walk", "EPT miss", "EPT hit", "EPT batch"]
-    assert names[6:] == ["unrolled", "DMA walk", "DMA miss", "IOTLB hit", "DMA batch"]
+    assert names[6:] == ["unrolled", "DMA walk", "DMA miss", "IOTLB hit", "DMA batch", "C batch"]
 
 
 def test_the_benchmark_of_policies_prints_every_row_even_where_peers_are_missing() -> None:
