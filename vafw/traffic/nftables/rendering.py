@@ -215,6 +215,6 @@ def _early(ruleset: Ruleset, inside: str, family: Family) -> Iterator[str]:
         if allowed == EVERYTHING[version]:
             continue
         other = f"{header} saddr != {address_set(allowed, version)}" if allowed else any_packet(version, family)
-        exempt = ("meta l4proto != ipv6-icmp ", "icmpv6 type != 133-136 ") if version == 6 else ("",)
+        exempt = ("meta l4proto != icmpv6 ", "icmpv6 type != 133-136 ") if version == 6 else ("",)
         for unless in exempt:
             yield f'iifname "{inside}" {other} {unless}counter drop comment "{SPOOFED}"'

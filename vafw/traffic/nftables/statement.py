@@ -135,8 +135,8 @@ def services(rule: Rule, version: int) -> Iterator[str]:
 
 
 def protocol_name(protocol: int) -> str:
-    """A protocol as nftables calls it."""
-    return {ICMPV6: "ipv6-icmp"}.get(protocol, PROTOCOL_NAMES.get(protocol, str(protocol)))
+    """A protocol as nftables calls it by itself: `ipv6-icmp` it would have to look up in /etc/protocols."""
+    return {ICMPV6: "icmpv6"}.get(protocol, PROTOCOL_NAMES.get(protocol, str(protocol)))
 
 
 def verdicts(action: Action, condition: str, middle: str) -> Iterator[str]:

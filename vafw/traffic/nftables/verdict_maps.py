@@ -39,8 +39,8 @@ _PORTS: Final = 0xFFFF
 KINDS: Final = ("ports", "icmp", "others")
 GUARDS: Final = {
     "ports": {4: "meta l4proto { tcp, udp }", 6: "meta l4proto { tcp, udp }"},
-    "icmp": {4: "meta l4proto icmp", 6: "meta l4proto ipv6-icmp"},
-    "others": {4: "meta l4proto != { icmp, tcp, udp }", 6: "meta l4proto != { tcp, udp, ipv6-icmp }"},
+    "icmp": {4: "meta l4proto icmp", 6: "meta l4proto icmpv6"},
+    "others": {4: "meta l4proto != { icmp, tcp, udp }", 6: "meta l4proto != { tcp, udp, icmpv6 }"},
 }
 """What keeps packets of other kinds from a map: a lookup of ports in a packet without any would end the rule."""
 _KEYS: Final = {
