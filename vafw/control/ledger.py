@@ -10,6 +10,7 @@ What went back is followed by a generation with what was confirmed last, so that
 
 Python's own sqlite3 behind one thread, not SQLAlchemy: seven tables and one writer need no second dialect yet, and `up`
 does not pay for its import. Write-ahead log and synchronous=FULL: a commit that returned survives a loss of power.
+Longer than most files here, so that every statement that writes stands beside the schema it keeps.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Every code of a diagnostic about documents together: what it means, why it is refused, what to do.
 
 T speaks of the topology, P of the policy, M of the machine. The table has the form of `vafw.document.codes`, so that
-`vafw explain` knows both.
+`vafw explain` knows both. One table, however long: a code is looked up in it, not read from top to bottom.
 """
 
 from __future__ import annotations
