@@ -18,8 +18,8 @@ POLICIES = sorted(each.parent for each in (ROOT / "policies").glob("*/topology.y
 WITH_SCRIPT = [each for each in POLICIES if each.name != "office-laptop"]
 EXPECTED: dict[str, dict[str, Any]] = {
     "home": {
-        "steps": ["ok", "ok", "ok", "nxdomain", "refused", "timed out"],
-        "rules": {"resolve": 6, "no-lan": 1, "web": 1, "(default)": 3},
+        "steps": ["ok", "ok", "ok", "nxdomain", "refused", "timed out", "timed out"],
+        "rules": {"resolve": 8, "no-lan": 1, "web": 1, "(default)": 6},
     },
     "kiosk": {
         "steps": ["refused", "ok", "refused", "refused"],
@@ -35,6 +35,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 """What the user's steps come to, and how many packets each rule decided on."""
+NIGHT, AFTERNOON = "2026-11-30T22:30Z", "2026-11-30T16:30:00+00:00"
 
 
 def test_there_is_a_folder_for_every_kind_of_user() -> None:
@@ -67,7 +68,8 @@ def test_a_shipped_policy_compiles_to_the_same_text_each_time(folder: Path) -> N
 
 @pytest.mark.parametrize("folder", WITH_SCRIPT, ids=lambda each: str(each.name))
 def test_a_shipped_policy_does_on_the_model_what_its_page_says(folder: Path, vafw: Vafw) -> None:
-    done = vafw("up", folder / "topology.yaml", "--script", folder / "script.yaml", "--until-idle", "--json")
+    script = "--script", folder / "script.yaml", "--clock", NIGHT
+    done = vafw("up", folder / "topology.yaml", *script, "--until-idle", "--json")
     data: dict[str, Any] = json.loads(done.out)["data"]
     reports = {vm["name"]: vm["appliance"] for vm in data["vms"]}
     expected = EXPECTED[folder.name]
@@ -82,3 +84,12 @@ def test_the_lab_is_watched_by_an_ids_that_can_stop_nothing(vafw: Vafw) -> None:
     reports = {vm["name"]: vm["appliance"] for vm in json.loads(done.out)["data"]["vms"]}
     assert set(reports["ids"]["alerts"]) == {"sid-1000001", "sid-1000002"}
     assert reports["ids"]["frames"] == sum(reports["tap"]["frames"].values())
+
+
+def test_the_children_of_the_home_may_play_in_the_afternoon(vafw: Vafw) -> None:
+    folder = ROOT / "policies" / "home"
+    script = "--script", folder / "script.yaml", "--clock", AFTERNOON
+    done = vafw("up", folder / "topology.yaml", *script, "--until-idle", "--json")
+    reports = {vm["name"]: vm["appliance"] for vm in json.loads(done.out)["data"]["vms"]}
+    assert reports["user-os"]["steps"][-1]["outcome"] == "refused", "by the host, which has no such service"
+    assert reports["firewall"]["rules"]["play"]["packets"] == 1

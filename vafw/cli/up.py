@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 @click.option("--user", metavar="tap:NAME", help="Put the user's side on a tap interface of this host (root).")
 @click.option(
     "--script", type=click.Path(path_type=Path), help="What the user OS does by itself (kind: traffic-script)."
+)
+@click.option(
+    "--clock", metavar="DATE", help="What the machine's clock says at first, such as 2026-11-30T09:00Z (model)."
 )
 @click.option("--for", "duration", metavar="TIME", help="Stop after this time, for instance '30 s'.")
 @click.option("--until-idle", is_flag=True, help="Stop when the capture or script has ended and the machine is idle.")
@@ -71,6 +75,7 @@ def command(
     wire: str | None,
     user: str | None,
     script: Path | None,
+    clock: str | None,
     duration: str | None,
     until_idle: bool,
     tamper: str | None,
@@ -90,7 +95,7 @@ def command(
 
     options = RunOptions(until_idle, _seconds(duration))
     if platform == "qemu":
-        given = {"--pcap": pcap, "--pcap-out": pcap_out, "--user": user}
+        given = {"--pcap": pcap, "--pcap-out": pcap_out, "--user": user, "--clock": clock}
         far = _far(verifier, verifier_key)
         plan, machine = _on_qemu(
             topology, script, tamper, wire, [name for name, value in given.items() if value], far=far
@@ -98,7 +103,7 @@ def command(
     else:
         if verifier is not None:
             raise UsageError("--verifier must be used with --platform qemu: the model's TPM is made anew with each run")
-        plan, machine = _on_model(topology, (pcap, pcap_out, wire, user, script), tamper)
+        plan, machine = _on_model(topology, (pcap, pcap_out, wire, user, script), clock, tamper)
     output = Output(as_json, "Up")
     try:
         snapshot, _ = asyncio.run(
@@ -122,16 +127,21 @@ def command(
 
 
 def _on_model(
-    topology: Path, feed: tuple[Path | None, Path | None, str | None, str | None, Path | None], tamper: str | None
+    topology: Path,
+    feed: tuple[Path | None, Path | None, str | None, str | None, Path | None],
+    clock: str | None,
+    tamper: str | None,
 ) -> tuple[Plan, Assembly]:
     """Plan and machine on the model platform; `feed` is what the options of that name say."""
     from vafw.cli.model_platform import assembly, load_plan, script_steps  # deferred with all below: a large import
     from vafw.provider.model.tamper import TamperPlan
-    from vafw.provider.model.traffic import Traffic
+    from vafw.provider.model.traffic import Traffic, parse_date
 
     pcap, pcap_out, wire, user, script = feed
     steps = script_steps(script) if script else None
     traffic = Traffic.choose(capture=pcap, results=pcap_out, wire=wire, user=user, script=steps)
+    if clock is not None:
+        traffic = replace(traffic, date=parse_date(clock))
     plan = load_plan(topology)
     return plan, assembly(plan, traffic, TamperPlan.parse(tamper, plan) if tamper else None)
 

@@ -74,6 +74,10 @@ class Firewall:
                 return Verdict(Outcome.REJECTED, decision.rule, ((port, answer),), log)
         return Verdict(Outcome.DROPPED, decision.rule, (), log)
 
+    def clock_set(self, wall_offset_s: float | None) -> None:
+        """The date, which rules with a window of time depend on."""
+        self._engine.conditions.wall_offset_s = wall_offset_s
+
     def _learn(self, frame: bytes, now_s: float) -> Verdict:
         """Take what the DNS filter behind tells: the addresses of names that rules speak of."""
         told = read_notice(frame)

@@ -5,7 +5,8 @@
     ScriptFeeder    the user OS acts, a `Peer` answers, time jumps to the next thing that waits
     IdleFeeder      nothing plugged in; guests still get their timers
 
-The hard part is that a guest sees one clock: the time handed to the machine never goes back.
+The hard part is that a guest sees one clock: the time handed to the machine never goes back. The date it stands for is
+the capture's while one is replayed, else the host's at the beginning, or the one that the run was told.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Final, Protocol, final
 
 from vafw.clock import Clock
@@ -62,14 +64,21 @@ def feeder_for(
     ends = Ends(machine, keep_records)
     if traffic.feed is Feed.CAPTURE and traffic.capture is not None:
         replay = CaptureReplay(traffic.capture, plan.wire.mac or "")
+        machine.vmm.set_wall_clock(_since_1970_ns(traffic.date) if traffic.date else replay.start_ns)
         results = ResultsWriter(traffic.results, replay.start_ns) if traffic.results else None
         return CaptureFeeder(ends, replay, results)
+    machine.vmm.set_wall_clock(_since_1970_ns(traffic.date or clock.wall()))
     results = ResultsWriter(traffic.results) if traffic.results else None
     if traffic.feed is Feed.LIVE:
         return LiveFeeder(ends, Tap(traffic.wire_tap), Tap(traffic.user_tap), clock, results)
     if traffic.feed is Feed.SCRIPT:
         return ScriptFeeder(ends, Peer(), clock, results)
     return IdleFeeder(ends, clock)
+
+
+def _since_1970_ns(moment: datetime) -> int:
+    elapsed = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (elapsed.days * 86400 + elapsed.seconds) * 1_000_000_000 + elapsed.microseconds * 1000
 
 
 @final

@@ -9,6 +9,7 @@ idle      nothing is plugged in
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -39,6 +40,8 @@ class Traffic:
     wire_tap: str = ""
     user_tap: str = ""
     script: tuple[Value, ...] = ()
+    date: datetime | None = None
+    """What the machine's clock says when the feed begins; None: the capture's time, or the host's."""
 
     @classmethod
     def choose(
@@ -79,6 +82,19 @@ class Traffic:
     def has_user_side(self) -> bool:
         """Whether frames enter and leave at the user's side, beside the user OS's own."""
         return self.feed in (Feed.CAPTURE, Feed.LIVE)
+
+
+def parse_date(text: str) -> datetime:
+    """Read what ``--clock`` says, such as ``2026-11-30T09:00Z``; UsageError where it is no date with a time zone."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"--clock must be a date and time, such as 2026-11-30T09:00Z, not {text!r}") from error
+    if found.tzinfo is None:
+        raise UsageError(f"--clock must name its time zone, such as {text}Z, not {text!r}")
+    if not found.astimezone(UTC).year >= 2020:
+        raise UsageError(f"--clock must be 2020 or later, not {text!r}: before that, a clock counts as never set")
+    return found.astimezone(UTC)
 
 
 def _tap(option: str, value: str) -> str:
