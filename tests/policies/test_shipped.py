@@ -26,8 +26,8 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "rules": {"resolve": 6, "library": 1, "elsewhere": 3, "(default)": 3},
     },
     "research-lab": {
-        "steps": ["ok", "ok", "nxdomain", "refused", "ok"],
-        "rules": {"resolve": 6, "no-lan": 1, "web": 1, "shell": 1},
+        "steps": ["ok", "ok", "nxdomain", "refused", "ok", "refused"],
+        "rules": {"resolve": 8, "no-lan": 1, "web": 1, "shell": 1, "bulk": 1, "data": 1},
     },
     "road-warrior": {
         "steps": ["timed out", "timed out", "refused"],
@@ -93,3 +93,37 @@ def test_the_children_of_the_home_may_play_in_the_afternoon(vafw: Vafw) -> None:
     reports = {vm["name"]: vm["appliance"] for vm in json.loads(done.out)["data"]["vms"]}
     assert reports["user-os"]["steps"][-1]["outcome"] == "refused", "by the host, which has no such service"
     assert reports["firewall"]["rules"]["play"]["packets"] == 1
+
+
+def lab_with(vafw: Vafw, *options: str) -> tuple[list[str], dict[str, Any]]:
+    """What the steps of the lab's script come to, and the frames at its wires."""
+    folder = ROOT / "policies" / "research-lab"
+    script = "--script", folder / "script.yaml", "--until-idle", "--json"
+    data: dict[str, Any] = json.loads(vafw("up", folder / "topology.yaml", *script, *options).out)["data"]
+    reports = {vm["name"]: vm["appliance"] for vm in data["vms"]}
+    return [step["outcome"] for step in reports["user-os"]["steps"]], data["wire"]
+
+
+def test_the_lab_sends_bulk_transfers_by_its_second_line_and_all_else_by_the_first(vafw: Vafw) -> None:
+    steps, wire = lab_with(vafw)
+    assert steps[-1] == "refused", "by the host, which offers none"
+    assert wire["from-nic"] > 10
+    assert 0 < wire["from-mobile"] < 5
+
+
+def test_the_lab_goes_on_by_its_second_line_when_the_first_is_pulled(vafw: Vafw) -> None:
+    steps, wire = lab_with(vafw, "--unplug", "nic")
+    assert steps == ["timed out", "ok", "nxdomain", "refused", "ok", "refused"], "the first is lost to noticing it"
+    assert (wire["from-nic"], wire["to-nic"]) == (0, 0)
+
+
+def test_the_lab_goes_on_by_its_first_line_when_the_second_is_pulled(vafw: Vafw) -> None:
+    steps, wire = lab_with(vafw, "--unplug", "mobile")
+    assert steps[:-1] == ["ok", "ok", "nxdomain", "refused", "ok"]
+    assert (wire["from-mobile"], wire["to-mobile"]) == (0, 0)
+
+
+def test_a_cable_that_no_wire_has_is_refused_before_anything_starts(vafw: Vafw) -> None:
+    done = vafw("up", ROOT / "policies" / "research-lab" / "topology.yaml", "--unplug", "eth0", "--until-idle")
+    assert done.code == 2
+    assert done.err == "error: a wire must be that of nic or mobile, not of 'eth0'\n"

@@ -53,7 +53,8 @@ def _lines(found: Walk) -> list[str]:
         if len(told) < len(step.considered):
             lines.append(f"  {'':<{width}}    and {len(step.considered) - len(told)} rules about other addresses")
         if step.leaves_as is not None:
-            lines.append(f"  {'':<{width}}    beyond it: {step.leaves_as}")
+            by = f", by {step.leaves_by} while it is up" if step.leaves_by else ""
+            lines.append(f"  {'':<{width}}    beyond it: {step.leaves_as}{by}")
     return [*lines, _verdict(found)]
 
 
@@ -91,6 +92,7 @@ def _json(found: Walk) -> dict[str, Value]:
                 "rule": step.rule,
                 "place": None if step.place is None else str(step.place),
                 "beyond": None if step.leaves_as is None else str(step.leaves_as),
+                "uplink": step.leaves_by or None,
                 "considered": [
                     {"rule": each.name, "place": str(each.place), "said": each.said} for each in step.considered
                 ],

@@ -9,8 +9,7 @@ from typing import Final
 from vafw.document.load import DocumentSet
 from vafw.document.topology import ApplianceUse
 from vafw.errors import NoSuchObject
-from vafw.plan.compile import own_addresses_of
-from vafw.plan.hops import path_hops
+from vafw.plan.hops import own_addresses_of, path_hops
 from vafw.plan.lists import blocked_names
 from vafw.plan.roster import router_of
 from vafw.plan.writers.squid import squid_text

@@ -58,7 +58,8 @@ class Vpn:
         self._settings = settings
         self._private = private
         self._random = random
-        self._neighbours = Neighbours(settings.links)
+        self._links = settings.links.by_port()
+        self._neighbours = Neighbours(self._links)
         self._own = settings.links.outside.own() | settings.links.inside.own()
         self._tunnels = {
             each: Tunnel(Identity(private, each.public_key), random, each.keepalive_s) for each in settings.peers
@@ -110,7 +111,7 @@ class Vpn:
         if port not in (INSIDE, OUTSIDE):
             return Verdict(Outcome.DROPPED, "(port)")
         packet = parse(frame)
-        mine = frame[:6] == self._settings.links.at(port).mac
+        mine = frame[:6] == self._links[port].mac
         if isinstance(packet, Malformed) or packet.vlans or not (mine or frame[0] & 1):
             return Verdict(Outcome.DROPPED, NOT_OURS)
         if packet.ethertype == ARP or _is_discovery(frame, packet):
@@ -120,7 +121,7 @@ class Vpn:
         return (self._from_inside if port == INSIDE else self._from_outside)(frame, packet, now_s)
 
     def _neighbour(self, port: str, frame: bytes, packet: Frame, now_s: float) -> Verdict:
-        link = self._settings.links.at(port)
+        link = self._links[port]
         if asked_for(frame, packet, link.own()):
             answer = build.arp_reply if packet.ethertype == ARP else build.neighbour_advertisement
             return Verdict(Outcome.ANSWERED, NEIGHBOUR, ((port, answer(frame, packet, link.mac)),))

@@ -56,6 +56,7 @@ class ModelProvider:
         | Capability.TAMPER
         | Capability.WIRE_CAPTURE_FILE
         | Capability.WIRE_TAP
+        | Capability.SEVERAL_UPLINKS
     )
 
     def __init__(
@@ -68,7 +69,11 @@ class ModelProvider:
         random: Callable[[int], bytes],
         tamper: TamperPlan | None = None,
     ) -> None:
-        """Manufacture the PC, switched off; `random(n)` gives n random bytes for its TPM's keys."""
+        """Manufacture the PC, switched off; `random(n)` gives n random bytes for its TPM's keys.
+
+        UsageError where the traffic is to enter by a network function that the plan has no wire for.
+        """
+        traffic.require_wires(plan.feeds())
         self._plan = plan
         self._traffic = traffic
         self._clock = clock
