@@ -41,14 +41,14 @@ def limit_name(rule: str) -> str:
 def statements(
     rule: Rule, interfaces: Mapping[str, str], family: Family, sets: Mapping[str, str], state: State = State.NEW
 ) -> Iterator[str]:
-    """The rule for packets of one state; `sets` has the stem of the set of each host name."""
+    """The rule for packets of one state; `interfaces` of each side and `sets` as `rules.Rules` has them."""
     about = "" if state is State.NEW else f"ct state {state} "
     for version in (4, 6):
         by_side = {side: tuple(_addresses(rule, side, version, family, sets)) for side in (INSIDE, OUTSIDE)}
         if by_side[INSIDE] == by_side[OUTSIDE]:
             matches = list(by_side[INSIDE])
         else:
-            matches = [f'iifname "{interfaces[side]}" {each}' for side, found in by_side.items() for each in found]
+            matches = [f"iifname {interfaces[side]} {each}" for side, found in by_side.items() for each in found]
         for match, vlan, service in product(matches, _vlans(rule.vlans), services(rule, version)):
             condition = f"{about}{vlan}{match}{service}{_when(rule.schedule)}"
             yield from _ended(rule, condition)
