@@ -164,7 +164,13 @@ def _vm(documents: DocumentSet, use: VmUse, machine: MachineInventory) -> VmPlan
         functions=tuple(each for each in functions if each is not None),
         ports=(*manifest.ports, *(uplink_port(at) for at, _ in enumerate(_uplinks(use), start=1))),
         config=_user_config(documents) if use.is_user_os else _appliance_config(documents, use, manifest),
+        has_secret=manifest.secret and not _wants_fresh_key(documents, use),
     )
+
+
+def _wants_fresh_key(documents: DocumentSet, use: VmUse) -> bool:
+    declared = documents.topology.model.appliances.get(use.name)
+    return declared is not None and declared.vpn is not None and declared.vpn.key == "fresh"
 
 
 def _user_config(documents: DocumentSet) -> dict[str, Value]:

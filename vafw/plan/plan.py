@@ -60,6 +60,8 @@ class VmPlan:
     """Its network ports; a port named in no link and fed by no assigned NIC stays dead."""
     config: Mapping[str, Value]
     """What the program is configured with."""
+    has_secret: bool = False
+    """Whether the platform gives it a secret of its own besides, which no plan holds."""
 
     @property
     def config_bytes(self) -> bytes:
@@ -164,6 +166,7 @@ class Plan:
                     "functions": [{"name": each.name, "address": str(each.bdf)} for each in vm.functions],
                     "ports": list(vm.ports),
                     "config": dict(vm.config),
+                    **({"secret": True} if vm.has_secret else {}),
                 }
                 for vm in self.vms
             ],
