@@ -12,7 +12,7 @@ from vafw.cli.options import json_option
 from vafw.cli.output import Output, paint
 from vafw.cli.policy_documents import documents_at, topology_or_here
 from vafw.errors import UsageError
-from vafw.plan.walk import Considered, Step, Walk, walk
+from vafw.plan.walk import PERHAPS, Considered, Step, Walk, walk
 from vafw.traffic.packet_text import parse_packet
 
 if TYPE_CHECKING:
@@ -76,8 +76,8 @@ def _said(step: Step) -> str:
 
 def _verdict(found: Walk) -> str:
     verdict = "passes" if found.passes else f"stops at {found.steps[-1].hop}"
-    unless = "; a rule that holds at times only might decide otherwise" if found.depends else ""
-    return f"it {paint(verdict, 'bold', sys.stdout)}{unless}"
+    unless = " or ".join(f"'{each.name}' decides: {each.said.removeprefix(PERHAPS)}" for each in found.unless)
+    return f"it {paint(verdict, 'bold', sys.stdout)}{f', unless {unless}' if unless else ''}"
 
 
 def _json(found: Walk) -> dict[str, Value]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
+from typing import Final
 
 from vafw.document.load import DocumentSet
 from vafw.document.source import Span
@@ -21,6 +22,9 @@ from vafw.traffic.proof import surely_matches
 from vafw.traffic.reason import DEFAULT, ESTABLISHED, INVALID, RELATED, SPOOFED, State
 from vafw.traffic.rule import Action, Packet, Rule, Ruleset
 from vafw.traffic.space.path import Hop, inner_view, outer_view, translated
+
+PERHAPS: Final = "perhaps: "
+"""How what a rule says begins that decides at times only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +70,14 @@ class Walk:
         return all(step.verdict in ("pass", "accept") for step in self.steps)
 
     @property
+    def unless(self) -> tuple[Considered, ...]:
+        """The rules with a condition that would decide before the one that does, where their condition holds."""
+        return tuple(each for step in self.steps for each in step.considered if each.said.startswith(PERHAPS))
+
+    @property
     def depends(self) -> bool:
         """Whether a rule with a condition had a say: at another time it might end otherwise."""
-        return any(each.said.startswith("perhaps") for step in self.steps for each in step.considered)
+        return bool(self.unless)
 
 
 def sided(documents: DocumentSet, asked: Asked) -> Asked:
@@ -110,7 +119,7 @@ def _step(documents: DocumentSet, hop: Hop, packet: Packet) -> Step:
         each = _consider(documents, index, rule, packet)
         considered.append(each)
         if each.decides:
-            beyond = _beyond(documents, hop, packet, considered)
+            beyond = _beyond(documents, hop, packet, considered, passes=rule.action is Action.ACCEPT)
             return Step(hop.name, rule.action, rule.name, each.place, tuple(considered), *beyond)
     reason, action = {
         State.ESTABLISHED: (ESTABLISHED, Action.ACCEPT),
@@ -118,13 +127,16 @@ def _step(documents: DocumentSet, hop: Hop, packet: Packet) -> Step:
         State.INVALID: (INVALID, Action.DROP),
     }.get(packet.state, (DEFAULT, hop.ruleset.default))
     place = span_at(documents.policy, "traffic", "default") if reason == DEFAULT else None
-    return Step(hop.name, action, reason, place, tuple(considered), *_beyond(documents, hop, packet, considered))
+    beyond = _beyond(documents, hop, packet, considered, passes=action is Action.ACCEPT)
+    return Step(hop.name, action, reason, place, tuple(considered), *beyond)
 
 
 def _beyond(
-    documents: DocumentSet, hop: Hop, packet: Packet, considered: Sequence[Considered]
+    documents: DocumentSet, hop: Hop, packet: Packet, considered: Sequence[Considered], *, passes: bool
 ) -> tuple[Packet | None, str]:
-    """What the packet is behind the hop, where it is translated, and by which of several uplinks it leaves."""
+    """What the packet is behind the hop, where it may get there and is translated, and by which of several uplinks."""
+    if not passes and not any(each.said.startswith(PERHAPS) for each in considered):
+        return None, ""
     uplink, name = _uplink(documents, hop, packet, considered) if packet.side == INSIDE else (0, "")
     outer = translated(hop, packet, uplink)
     return None if outer == packet else outer if packet.side == INSIDE else packet, name
@@ -161,14 +173,14 @@ def _consider(documents: DocumentSet, index: int, rule: Rule, packet: Packet) ->
         return Considered(rule.name, place, f"matches: {rule.action}, and goes on", decides=False)
     if surely_matches(rule, packet):
         return Considered(rule.name, place, f"matches: {rule.action}", decides=True)
-    return Considered(rule.name, place, f"perhaps: {rule.action} {_condition(rule)}", decides=False)
+    return Considered(rule.name, place, f"{PERHAPS}{rule.action} {_condition(rule)}", decides=False)
 
 
 def _condition(rule: Rule) -> str:
     if rule.limit is not None:
         return f"while there are no more than {rule.limit}"
     if rule.schedule is not None:
-        return f"at {rule.schedule}"
+        return f"on {rule.schedule}"
     return "if a DNS answer gave this address for its name"
 
 
