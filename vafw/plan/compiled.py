@@ -35,7 +35,8 @@ def _nftables(documents: DocumentSet, inside: str, outside: str) -> str:
         raise _nobody(documents, "enforces traffic rules", "put an appliance with enforces: [traffic] into the path")
     router = router_of(documents)
     own = own_addresses_of(router.router) if router is not None and router.router is not None else None
-    further = [f"{outside}-{at}" for at, _ in enumerate(own.further if own is not None else (), start=2)]
+    uplinks = router.router.uplinks if router is not None and router.router is not None else ()
+    further = {f"{outside}-{at}": each.marks for at, each in enumerate(uplinks, start=2)}
     return nftables_text(hop.ruleset, inside=inside, outside=outside, own=own, further=further)
 
 

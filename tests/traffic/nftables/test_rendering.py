@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from vafw.traffic.address_set import AddressSet
 from vafw.traffic.appliance import INSIDE, OUTSIDE
+from vafw.traffic.condition import Limit
 from vafw.traffic.nat import Nat, OwnAddresses, PortForward
 from vafw.traffic.nftables.rendering import nftables_text
 from vafw.traffic.packet import TCP
@@ -39,7 +43,7 @@ def test_each_uplink_hides_sources_behind_its_own_address_and_leads_its_own_port
     inward = Rule("in", (Selector(OUTSIDE, AddressSet.everything()),), ANY, (), Action.ACCEPT)
     ruleset = Ruleset((inward,), Action.DROP, nat=Nat(hidden, (web,)), offload=True)
     own = OwnAddresses({4: 0xC0000201, 6: 1 << 120}, frozenset(), ({4: 0xC6336401},))
-    text = nftables_text(ruleset, inside="in0", outside="out0", own=own, further=["out1"])
+    text = nftables_text(ruleset, inside="in0", outside="out0", own=own, further={"out1": (7,)})
     assert [line.strip() for line in text.splitlines() if "nat" in line and "hook" not in line] == [
         'iifname "out0" ip daddr 192.0.2.1 tcp dport 80 counter dnat ip to 10.0.0.2 comment "web"',
         'iifname "out1" ip daddr 198.51.100.1 tcp dport 80 counter dnat ip to 10.0.0.2 comment "web"',
@@ -49,3 +53,15 @@ def test_each_uplink_hides_sources_behind_its_own_address_and_leads_its_own_port
     ]
     assert 'devices = { "in0", "out0", "out1" };' in text
     assert text.count('iifname { "out0", "out1" }') >= 2, "the rule about what comes from outside"
+
+
+def test_a_limit_before_a_mark_that_chooses_an_uplink_is_refused() -> None:
+    limited = Rule("slow", ANY, ANY, (), Action.ACCEPT, limit=Limit(1, "second"))
+    marks = Rule("bulk", ANY, ANY, (), Action.MARK, mark=7)
+    own = OwnAddresses({4: 0xC0000201}, frozenset(), ({4: 0xC6336401},))
+    for rules in ((limited, marks), (replace(marks, limit=Limit(1, "second")),)):
+        with pytest.raises(ValueError, match=r"^a rule with a limit must stand behind those that mark where a mark ch"):
+            nftables_text(Ruleset(rules, Action.DROP), inside="in0", outside="out0", own=own, further={"out1": (7,)})
+    assert "chain uplinks" in nftables_text(
+        Ruleset((marks, limited), Action.DROP), inside="in0", outside="out0", own=own, further={"out1": (7,)}
+    )

@@ -16,12 +16,13 @@ passes no frame with two VLAN tags, and takes one with a tag for the connection 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, Literal, TypeAlias
 
 from vafw.traffic.appliance import INSIDE, OUTSIDE
 from vafw.traffic.nat import Nat, OwnAddresses, PortForward
+from vafw.traffic.nftables import uplinks
 from vafw.traffic.nftables.rules import Rules
 from vafw.traffic.nftables.statement import (
     EVERYTHING,
@@ -76,7 +77,7 @@ def nftables_text(
     table: str = "vafw",
     family: Family = "inet",
     own: OwnAddresses | None = None,
-    further: Sequence[str] = (),
+    further: Mapping[str, Collection[int]] | None = None,
     layout: Layout = "auto",
 ) -> str:
     """Text for ``nft -f`` that replaces the table; see `nftables_table`."""
@@ -93,23 +94,27 @@ def nftables_table(
     table: str = "vafw",
     family: Family = "inet",
     own: OwnAddresses | None = None,
-    further: Sequence[str] = (),
+    further: Mapping[str, Collection[int]] | None = None,
     layout: Layout = "auto",
 ) -> Table:
     """The table; `inside` and `outside` are the interfaces of the two sides, `own` the addresses of a router.
 
-    `further` are the interfaces of its further uplinks, one for each of `own.further`. Which of them a connection takes
-    is for the router's routes to say: packets of a connection carry the mark that a rule gave it.
+    `further` are the interfaces of its further uplinks, one for each of `own.further`, with the marks that choose them
+    (`uplinks` says which routes that needs).
     ValueError says what of the ruleset nftables cannot do in this family.
     """
     _refuse_unable(ruleset, family, own)
-    wires = (outside, *further)
+    wires, further = (outside, *(further or {})), further or {}
     interfaces = {INSIDE: f'"{inside}"', OUTSIDE: _named(wires)}
     written = Rules(interfaces, family, set_stems(ruleset.rules), _uses_maps(ruleset, family, layout))
     forward = tuple(_body(ruleset, written))
     chains = {name: Chain(rules) for name, rules in written.chains.items()}
     chains["early"] = Chain(tuple(_early(ruleset, inside, family)), _hook(_EARLY_HOOKS[family], "accept"))
     chains |= _translation(ruleset, inside, wires, own) if own is not None else {}
+    if further and own is not None:
+        ways = [uplinks.Further(*each) for each in zip(own.further, further.values(), strict=True)]
+        chosen = uplinks.choice(ruleset.rules_for([State.NEW]), ways, interfaces, written.sets)
+        chains[uplinks.CHAIN] = Chain(tuple(chosen), _hook(uplinks.HOOK, "accept"))
     chains["forward"] = Chain(forward, _hook(f"type filter hook {_HOOKS[family]}", "drop"))
     return Table(family, table, _objects(ruleset, (inside, *wires), written), written.maps, chains)
 

@@ -42,6 +42,14 @@ def statements(
     rule: Rule, interfaces: Mapping[str, str], family: Family, sets: Mapping[str, str], state: State = State.NEW
 ) -> Iterator[str]:
     """The rule for packets of one state; `interfaces` of each side and `sets` as `rules.Rules` has them."""
+    for each in conditions(rule, interfaces, family, sets, state):
+        yield from _ended(rule, each)
+
+
+def conditions(
+    rule: Rule, interfaces: Mapping[str, str], family: Family, sets: Mapping[str, str], state: State = State.NEW
+) -> Iterator[str]:
+    """What a packet must be for the rule to match, each way on its own; nothing where none can be."""
     about = "" if state is State.NEW else f"ct state {state} "
     for version in (4, 6):
         by_side = {side: tuple(_addresses(rule, side, version, family, sets)) for side in (INSIDE, OUTSIDE)}
@@ -51,8 +59,7 @@ def statements(
             matches = [f"iifname {interfaces[side]} {each}" for side, found in by_side.items() for each in found]
         parts = product(matches, _vlans(rule.vlans), services(rule, version), _when(rule.schedule))
         for match, vlan, service, when in parts:
-            condition = f"{about}{vlan}{match}{service}{when}"
-            yield from _ended(rule, condition)
+            yield f"{about}{vlan}{match}{service}{when}"
 
 
 def _ended(rule: Rule, condition: str) -> Iterator[str]:
