@@ -112,6 +112,11 @@ class Links:
         """The side on which a host is to be found: inside where a link there holds it."""
         return INSIDE if any(_holds(each, host) for each in self.inside.addresses) else OUTSIDE
 
+    def is_broadcast(self, host: Host) -> bool:
+        """Whether it is all hosts of a network of one side (RFC 919); a router that forwards to it is an amplifier."""
+        ends = (each for each in (*self.inside.addresses, *self.outside.addresses) if each.network.num_addresses > 2)
+        return any(each.version == 4 and (4, int(each.network.broadcast_address)) == host for each in ends)
+
 
 @dataclass(slots=True)
 class _Neighbour:

@@ -56,6 +56,7 @@ class ModelProvider:
         | Capability.TAMPER
         | Capability.WIRE_CAPTURE_FILE
         | Capability.WIRE_TAP
+        | Capability.INTERPRETED_RULES
     )
 
     def __init__(
