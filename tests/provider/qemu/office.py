@@ -12,6 +12,7 @@ from vafw.plan.plan import Plan
 
 OFFICE: Final = Path(__file__).parents[3] / "policies" / "office-laptop" / "topology.yaml"
 HOME: Final = OFFICE.parents[1] / "home" / "topology.yaml"
+ROAD_WARRIOR: Final = OFFICE.parents[1] / "road-warrior" / "topology.yaml"
 
 
 def office_plan() -> Plan:

@@ -6,6 +6,7 @@ filter      a ruleset, enforced by the guest's own kernel; bridging and routing 
 tracked     the kernel's connections, forgotten where new rules would not accept them
 program     a packet appliance's program, between two ports
 agent       the process of the configuration agent, where the platform wants one
+libraries   what few programs need, and only they and agents have unpacked
 relay       the agent's way to the broker; frames is what goes over its port
 desktop     the user's OS: the host's own network stack, a script, a screen
 """
