@@ -3,6 +3,7 @@
              ┌─ not an envelope, foreign signature, wrong target, expired ─▶ refused
     desired ─┼─ lower than what runs, or another body under the same number ─▶ refused
              ├─ what runs already ─▶ applied (said again)
+             ├─ newer, other than what runs, and not signed by the people who must ─▶ refused
              └─ newer ─▶ apply ─healthy─▶ applied, or on trial ─confirmed in time─▶ confirmed
                            │                    └─ no confirmation ─▶ apply what was confirmed last ─▶ went back
                            └─unhealthy, raised, too late─▶ apply what was confirmed last ─▶ went back
@@ -11,7 +12,9 @@ A trial's deadline is the agent's own: neither a controller nor a broker that di
 confirmation is the same generation once more, without a trial; what went back is never tried again.
 
 One code for modelled and real guests: what applying means is the `Applier`'s business. The agent trusts the
-controller's signature, not the broker; it remembers only what runs, so that it can be killed at any time.
+controller's signature, not the broker, and where it has a charter not the controller either: what changes anything must
+have been signed by people, whose keys came with the measured plan. It remembers only what runs, so that it can be
+killed at any time.
 """
 
 from __future__ import annotations
@@ -30,10 +33,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from vafw.clock import Clock
 from vafw.control import topics
+from vafw.control.approval import Approval, Charter
 from vafw.control.bus import Bus, BusLost, Line, Message, Will
-from vafw.control.envelope import Envelope, EnvelopeRefused, Version, seal, unseal
+from vafw.control.envelope import MAXIMUM_SKEW, Envelope, EnvelopeRefused, Version, seal, unseal
 from vafw.control.pacing import Pacing
 from vafw.control.topics import AVAIL, DESIRED, EVENT, REPORTED, Place
+from vafw.errors import Refused
+from vafw.machine.authority import Authority
 from vafw.machine.report import Health
 from vafw.trace import Value
 from vafw.traffic.trial import Phase, Trial
@@ -115,6 +121,15 @@ class Identity:
     appliance: str
     key: Ed25519PrivateKey
     controller: Ed25519PublicKey
+    authority: Authority | None = None
+    """Whose signatures a change needs besides; None: nobody's."""
+
+    @property
+    def charter(self) -> Charter | None:
+        """What signatures are held against; None where none are needed."""
+        if self.authority is None:
+            return None
+        return Charter(self.workstation, self.appliance, self.controller, self.authority)
 
     def place(self, leaf: topics.Leaf) -> Place:
         """One of its own topics."""
@@ -209,6 +224,8 @@ class Agent:
                 return await self._said_again(envelope)
             if self._spent is not None and envelope.version == self._spent.version:
                 return self._report(Outcome.WENT_BACK, self._spent.reason, envelope.version)
+            if reason := self._unapproved(envelope):
+                return self._report(Outcome.REFUSED, reason, envelope.version)
             return await self._transact(envelope)
 
     # -- the bus ----------------------------------------------------------------------------------------------
@@ -261,6 +278,40 @@ class Agent:
             return f"generation {asked} must have the body it had before, and has another"
         return ""
 
+    def _unapproved(self, envelope: Envelope) -> str:
+        """Why people have not allowed a newer generation; empty where they have, or where it changes nothing.
+
+        Whoever holds the controller's key may thus count generations up, or end a trial early, and no more.
+        """
+        charter = self._identity.charter
+        if charter is None or (envelope.trial_s is None and envelope.digest == self.confirmed.digest):
+            return ""
+        try:
+            approval, confirmation = _signed(envelope.approval), _signed(envelope.confirmation)
+            charter.admit_change(
+                approval, envelope.version, envelope.digest, confirmation=confirmation, trial_s=envelope.trial_s
+            )
+            for each in (approval, confirmation):
+                if each is not None:
+                    each.statement.require_fresh(self._clock.wall(), MAXIMUM_SKEW)
+        except Refused as refusal:
+            return refusal.message
+        return ""
+
+    def _unconfirmed(self, envelope: Envelope) -> str:
+        """Why people have not allowed what is on trial to stay; empty where they have."""
+        charter = self._identity.charter
+        if charter is None:
+            return ""
+        try:
+            confirmation = _signed(envelope.confirmation)
+            charter.admit_confirmation(confirmation, envelope.version, envelope.digest)
+            assert confirmation is not None, "none is not admitted"
+            confirmation.statement.require_fresh(self._clock.wall(), MAXIMUM_SKEW)
+        except Refused as refusal:
+            return refusal.message
+        return ""
+
     async def _transact(self, envelope: Envelope) -> Report:
         before = self.confirmed
         self._end_trial(before)
@@ -306,6 +357,8 @@ class Agent:
         phase = trial.passed(self._clock.monotonic())
         if phase is Phase.TRYING and envelope.trial_s is not None:
             return self._report(Outcome.ON_TRIAL, self._on_trial(), version)
+        if phase is Phase.TRYING and (reason := self._unconfirmed(envelope)):
+            return self._report(Outcome.REFUSED, reason, version)
         if trial.confirm(self._clock.monotonic()) is Phase.ROLLED_BACK:
             return await self._go_back(trial.in_force, trial.reason, version)
         self._spent = None
@@ -366,6 +419,10 @@ class Agent:
     def _report(self, outcome: Outcome, reason: str, asked: Version | None) -> Report:
         self._last = Report(outcome, reason, asked, self._running.version, self._running.digest)
         return self._last
+
+
+def _signed(fields: Mapping[str, Value] | None) -> Approval | None:
+    return None if fields is None else Approval.from_json(fields)
 
 
 def _presence(state: str, session: str) -> bytes:
