@@ -18,6 +18,7 @@ from vafw.attest.reference import AcceptedValue, ReferenceValues
 from vafw.clock import Clock
 from vafw.document.load import load_topology
 from vafw.errors import PlatformUnable
+from vafw.machine.authority import Authority
 from vafw.machine.capability import Capability
 from vafw.plan.compile import compile_plan
 from vafw.plan.plan import Plan
@@ -68,8 +69,8 @@ def model_bench(_state: Path) -> Bench:
     return Bench("model", accepted, ModelProvider.CAPABILITY, assemble)
 
 
-def qemu_bench(state: Path) -> Bench:
-    """Real VMs; skipped, with the reason, where this host cannot have them."""
+def qemu_bench(state: Path, authority: Authority | None = None) -> Bench:
+    """Real VMs; skipped, with the reason, where this host cannot have them. `authority` is the firewall's."""
     require_qemu()
     from vafw.provider.qemu.enrolment import enrol  # deferred: tpm2-pytss may not be installed
     from vafw.provider.qemu.measure import measure_installed
@@ -77,6 +78,8 @@ def qemu_bench(state: Path) -> Bench:
     from vafw.provider.qemu.tamper import Tamper
 
     plan = compile_plan(load_topology(OFFICE), QemuProvider.CAPABILITY)
+    vms = tuple(replace(vm, authority=authority) if vm.name == "firewall" else vm for vm in plan.vms)
+    plan = replace(plan, vms=vms)
     measured = measure_installed(plan.vms)
     accepted = replace(plan, reference=_reference(measured.launcher, measured.vmm, dict(measured.images)))
 
@@ -103,7 +106,7 @@ def qemu_bench(state: Path) -> Bench:
     return Bench("qemu", accepted, QemuProvider.CAPABILITY, assemble)
 
 
-BENCHES: Final = {"model": model_bench, "qemu": qemu_bench}
+BENCHES: Final[dict[str, Callable[[Path], Bench]]] = {"model": model_bench, "qemu": qemu_bench}
 
 
 @functools.cache
