@@ -13,6 +13,7 @@ from vafw.machine.authority import Authority
 from vafw.machine.capability import Capability
 from vafw.openssh.public_key import PublicKey
 from vafw.plan.compile import compile_plan
+from vafw.plan.difference import difference
 from vafw.plan.plan import Plan
 
 EVERYTHING = ~Capability(0)
@@ -67,6 +68,22 @@ def test_where_nobody_is_declared_the_plan_is_what_it_was(desk: Desk) -> None:
 )
 def test_another_group_number_or_key_is_another_plan(desk: Desk, different: tuple[str, str]) -> None:
     assert plan_of(desk, managed()).digest != plan_of(desk, different).digest
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "lines"),
+    [
+        ((), (managed(),), ["authority: nothing -> 2 entries"]),
+        ((managed(),), (), ["authority: 2 entries -> nothing"]),
+        ((managed(),), (managed("netops"),), ["authority.people.carla: added"]),
+    ],
+    ids=["declared", "taken out", "one more"],
+)
+def test_other_people_restart_an_appliance(
+    desk: Desk, before: tuple[tuple[str, str], ...], after: tuple[tuple[str, str], ...], lines: list[str]
+) -> None:
+    found = difference(plan_of(desk, *before).to_json(), plan_of(desk, *after).to_json())
+    assert {str(each) for each in found if each.name == "firewall"} == {f"  ! vm firewall: {line}" for line in lines}
 
 
 def test_the_lab_that_is_shipped_asks_two_people_for_every_appliance_that_is_named() -> None:
