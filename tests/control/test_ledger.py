@@ -161,6 +161,18 @@ async def test_a_confirmation_is_kept_beside_what_it_confirms(ledger: Ledger) ->
     assert entry.to_json()["confirmed-by"] == ["anna", "ben"]
 
 
+async def test_a_confirmation_of_another_generation_than_the_one_on_trial_is_refused(ledger: Ledger) -> None:
+    first = await commit(ledger, 1, None)
+    second = await commit(ledger, 3, first.version)
+    await ledger.commit("firewall", {"port": 2}, seen=second.version, basis={}, note="", author="", within_s=30)
+    with pytest.raises(StaleGeneration) as refused:
+        await ledger.ask_to_confirm("firewall", CONFIRMED)
+    assert refused.value.message == (
+        "a confirmation of firewall must be of what is on trial, generation 1.3, not of 1.2"
+    )
+    assert (await ledger.desired("firewall")).confirmed is None
+
+
 async def test_what_follows_a_generation_that_went_back_carries_what_was_signed_for_its_body(ledger: Ledger) -> None:
     entry = await signed(ledger)
     await ledger.commit("firewall", {"port": 3}, seen=entry.version, basis={}, note="", author="root", within_s=30)

@@ -33,12 +33,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from vafw.clock import Clock
 from vafw.control import topics
-from vafw.control.approval import Approval, Charter
+from vafw.control.approval import Charter
 from vafw.control.bus import Bus, BusLost, Line, Message, Will
-from vafw.control.envelope import MAXIMUM_SKEW, Envelope, EnvelopeRefused, Version, seal, unseal
+from vafw.control.envelope import Envelope, EnvelopeRefused, Version, seal, unseal
 from vafw.control.pacing import Pacing
 from vafw.control.topics import AVAIL, DESIRED, EVENT, REPORTED, Place
-from vafw.errors import Refused
 from vafw.machine.authority import Authority
 from vafw.machine.report import Health
 from vafw.trace import Value
@@ -286,31 +285,7 @@ class Agent:
         charter = self._identity.charter
         if charter is None or (envelope.trial_s is None and envelope.digest == self.confirmed.digest):
             return ""
-        try:
-            approval, confirmation = _signed(envelope.approval), _signed(envelope.confirmation)
-            charter.admit_change(
-                approval, envelope.version, envelope.digest, confirmation=confirmation, trial_s=envelope.trial_s
-            )
-            for each in (approval, confirmation):
-                if each is not None:
-                    each.statement.require_fresh(self._clock.wall(), MAXIMUM_SKEW)
-        except Refused as refusal:
-            return refusal.message
-        return ""
-
-    def _unconfirmed(self, envelope: Envelope) -> str:
-        """Why people have not allowed what is on trial to stay; empty where they have."""
-        charter = self._identity.charter
-        if charter is None:
-            return ""
-        try:
-            confirmation = _signed(envelope.confirmation)
-            charter.admit_confirmation(confirmation, envelope.version, envelope.digest)
-            assert confirmation is not None, "none is not admitted"
-            confirmation.statement.require_fresh(self._clock.wall(), MAXIMUM_SKEW)
-        except Refused as refusal:
-            return refusal.message
-        return ""
+        return charter.refusal(envelope, self._clock.wall())
 
     async def _transact(self, envelope: Envelope) -> Report:
         before = self.confirmed
@@ -351,13 +326,13 @@ class Agent:
 
     async def _said_again(self, envelope: Envelope) -> Report:
         """The generation that runs once more: said without the trial it is on, it is confirmed."""
-        trial, version = self._trial, envelope.version
+        trial, version, charter = self._trial, envelope.version, self._identity.charter
         if trial is None:
             return self._report(Outcome.APPLIED, "it runs already", version)
         phase = trial.passed(self._clock.monotonic())
         if phase is Phase.TRYING and envelope.trial_s is not None:
             return self._report(Outcome.ON_TRIAL, self._on_trial(), version)
-        if phase is Phase.TRYING and (reason := self._unconfirmed(envelope)):
+        if phase is Phase.TRYING and charter and (reason := charter.refusal_to_stay(envelope, self._clock.wall())):
             return self._report(Outcome.REFUSED, reason, version)
         if trial.confirm(self._clock.monotonic()) is Phase.ROLLED_BACK:
             return await self._go_back(trial.in_force, trial.reason, version)
@@ -419,10 +394,6 @@ class Agent:
     def _report(self, outcome: Outcome, reason: str, asked: Version | None) -> Report:
         self._last = Report(outcome, reason, asked, self._running.version, self._running.digest)
         return self._last
-
-
-def _signed(fields: Mapping[str, Value] | None) -> Approval | None:
-    return None if fields is None else Approval.from_json(fields)
 
 
 def _presence(state: str, session: str) -> bytes:

@@ -23,7 +23,7 @@ from typing import Any, Final, NoReturn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from vafw.control.envelope import MAXIMUM_TRIAL_S, Version, canonical, stamp
+from vafw.control.envelope import MAXIMUM_SKEW, MAXIMUM_TRIAL_S, Envelope, Version, canonical, stamp
 from vafw.control.topics import TopicInvalid, require_name
 from vafw.errors import Refused
 from vafw.machine.authority import MOST_SIGNATURES, Authority
@@ -193,6 +193,30 @@ class Charter:
     controller: Ed25519PublicKey
     authority: Authority
 
+    def refusal(self, envelope: Envelope, now: datetime) -> str:
+        """Why people have not allowed a generation that is new to an agent; empty where they have, in time."""
+        try:
+            approval, confirmation = _unpacked(envelope.approval), _unpacked(envelope.confirmation)
+            trial_s = envelope.trial_s
+            self.admit_change(approval, envelope.version, envelope.digest, confirmation=confirmation, trial_s=trial_s)
+            for each in (approval, confirmation):
+                if each is not None:
+                    each.statement.require_fresh(now, MAXIMUM_SKEW)
+        except Refused as refusal:
+            return refusal.message
+        return ""
+
+    def refusal_to_stay(self, envelope: Envelope, now: datetime) -> str:
+        """Why people have not allowed what an agent has on trial to stay; empty where they have, in time."""
+        try:
+            confirmation = _unpacked(envelope.confirmation)
+            self.admit_confirmation(confirmation, envelope.version, envelope.digest)
+            if confirmation is not None:
+                confirmation.statement.require_fresh(now, MAXIMUM_SKEW)
+        except Refused as refusal:
+            return refusal.message
+        return ""
+
     def admit_change(
         self,
         approval: Approval | None,
@@ -248,6 +272,10 @@ class Charter:
     def _require_own(self, approval: Approval) -> None:
         approval.statement.require_of(self.workstation, self.appliance, controller_of(self.controller))
         approval.signers(self.authority)
+
+
+def _unpacked(fields: Mapping[str, Value] | None) -> Approval | None:
+    return None if fields is None else Approval.from_json(fields)
 
 
 def controller_of(key: Ed25519PublicKey) -> str:

@@ -257,11 +257,19 @@ class Ledger:
     # -- trials -----------------------------------------------------------------------------------------------
 
     async def ask_to_confirm(self, appliance: str, approved: Approved | None = None) -> Entry:
-        """Have the generation on trial confirmed, if its agent finds that it is not too late; Refused where none is."""
+        """Have the generation on trial confirmed, if its agent finds that it is not too late; Refused where none is.
+
+        StaleGeneration where `approved` is of another one.
+        """
 
         def work(file: sqlite3.Connection) -> Entry:
             last = required_on_trial(appliance, _one(file, appliance))
             assert last.trial is not None, "it is on trial"
+            if approved is not None and (confirms := approved.approval.statement.leads_to) != last.version:
+                raise StaleGeneration(
+                    f"a confirmation of {appliance} must be of what is on trial, generation {last.version}, not of "
+                    f"{confirms}"
+                )
             entry = replace(last, trial=replace(last.trial, state=TrialState.CONFIRMING), confirmed=approved)
             _write_trial(file, entry)
             _write_approvals(file, entry)
