@@ -78,6 +78,16 @@ def test_a_flipped_bit_is_refused(data: st.DataObject) -> None:
         opened(bytes(genuine))
 
 
+def test_a_signature_has_one_spelling() -> None:
+    fields = json.loads(sealed(3, {"port": 1}))
+    written = fields["sig"].rstrip("=")
+    assert len(fields["sig"]) - len(written) == 2
+    spare = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    other = spare[spare.index(written[-1]) ^ 1]
+    with pytest.raises(EnvelopeRefused, match="sig must be the controller's, and is not"):
+        opened(altered(lambda fields: fields.update(sig=f"{written[:-1]}{other}==")))
+
+
 def test_a_key_of_a_later_minor_version_is_kept_under_the_signature() -> None:
     assert opened(signed(lambda fields: fields.update(v="1.4", why="later"))).version == Version(1, 3)
     with pytest.raises(EnvelopeRefused, match="sig must be the controller's, and is not"):

@@ -194,6 +194,8 @@ def _require_target(fields: dict[str, Any], at: Place) -> None:
 def _require_signature(fields: dict[str, Any], at: Place, key: Ed25519PublicKey) -> None:
     try:
         signature = base64.b64decode(fields["sig"], validate=True)
+        if base64.b64encode(signature).decode() != fields["sig"]:
+            raise ValueError("its last character has bits that mean nothing")
         key.verify(signature, _signed(at, fields))
     except (TypeError, ValueError, binascii.Error, InvalidSignature) as error:
         raise EnvelopeRefused(f"sig must be the {at.leaf.writer}'s, and is not") from error
