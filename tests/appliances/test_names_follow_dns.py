@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from ipaddress import ip_address
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from scapy.packet import Raw
 from vafw.traffic.address_set import AddressSet
 from vafw.traffic.appliance import INSIDE, OUTSIDE, PacketAppliance
 from vafw.traffic.dns_answer import NamedAddress, addresses_in
+from vafw.traffic.dns_answer_stream import MOST_BYTES, AnswerStream
 from vafw.traffic.name_notice import notices, read_notice
 from vafw.traffic.rule import Action, Rule, Ruleset, Selector
 from vafw.traffic.services import SERVICES
@@ -162,3 +164,87 @@ def test_an_address_lives_as_long_as_the_shortest_record_that_leads_to_it(kind: 
     reply.add_answer(RR("b.example.com", getattr(QTYPE, kind), rdata=data, ttl=900))
     (found,) = addresses_in(reply.pack(), "a.example.com")
     assert (found.name, found.ttl_s) == ("a.example.com", 60)
+
+
+class Spoken:
+    """A DNS conversation over TCP through a path: a client that asks and a server that answers in segments."""
+
+    CLIENT, SERVER = 1000, 70_000
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.client("S", self.CLIENT)
+        self.server("SA", self.SERVER, ack=self.CLIENT + 1)
+        self.client("A", self.CLIENT + 1, ack=self.SERVER + 1)
+
+    def client(self, flags: str, sequence: int, data: bytes = b"", ack: int = 0) -> list[tuple[str, bytes]]:
+        segment = TCP(sport=4000, dport=53, flags=flags, seq=sequence, ack=ack)
+        return self.path.feed(INSIDE, IP(src="10.0.0.2", dst="10.0.0.1") / segment / Raw(data))
+
+    def server(self, flags: str, sequence: int, data: bytes = b"", ack: int = 0) -> list[tuple[str, bytes]]:
+        segment = TCP(sport=53, dport=4000, flags=flags, seq=sequence, ack=ack)
+        return self.path.feed(OUTSIDE, IP(src="10.0.0.1", dst="10.0.0.2") / segment / Raw(data))
+
+    def asks(self, name: str) -> DNSRecord:
+        query = DNSRecord.question(name)
+        assert len(self.client("PA", self.CLIENT + 1, framed(query.pack()), ack=self.SERVER + 1)) == 1
+        return query
+
+
+def framed(message: bytes) -> bytes:
+    return len(message).to_bytes(2, "big") + message
+
+
+def answer_to(query: DNSRecord, *records: RR) -> bytes:
+    reply = query.reply()
+    for each in records:
+        reply.add_answer(each)
+    return framed(reply.pack())
+
+
+def test_an_answer_over_tcp_opens_the_firewall_too() -> None:
+    spoken = Spoken(Path())
+    answer = answer_to(spoken.asks("www.example.com"), record("www.example.com", "198.51.100.10"))
+    spoken.server("PA", spoken.SERVER + 1, answer[:20])
+    assert not spoken.path.reaches("198.51.100.10")
+    spoken.server("PA", spoken.SERVER + 21, answer[20:])
+    assert spoken.path.reaches("198.51.100.10", 50001)
+
+
+def test_an_answer_over_tcp_that_nobody_asked_for_opens_nothing() -> None:
+    spoken = Spoken(Path())
+    query = spoken.asks("www.example.com")
+    query.header.id ^= 1
+    spoken.server("PA", spoken.SERVER + 1, answer_to(query, record("www.example.com", "198.51.100.10")))
+    assert not spoken.path.reaches("198.51.100.10")
+
+
+def test_bytes_that_are_not_in_line_with_the_servers_beginning_open_nothing() -> None:
+    spoken = Spoken(Path())
+    answer = answer_to(spoken.asks("www.example.com"), record("www.example.com", "198.51.100.10"))
+    spoken.server("PA", spoken.SERVER + 5000, answer)
+    assert not spoken.path.reaches("198.51.100.10")
+
+
+@given(data=st.data())
+def test_an_answer_stream_in_any_pieces_order_and_repetition_gives_the_same_messages(data: st.DataObject) -> None:
+    messages = data.draw(st.lists(st.binary(max_size=40), min_size=1, max_size=5))
+    stream = b"".join(map(framed, messages))
+    begins = data.draw(st.sampled_from([0, 1, 0xFFFFFFF0, 0x7FFFFFFF]))
+    cuts = sorted({0, len(stream), *data.draw(st.lists(st.integers(0, len(stream)), max_size=8))})
+    pieces = [(at, stream[at:to]) for at, to in pairwise(cuts)]
+    overlapping = [(max(0, at - data.draw(st.integers(0, 6))), at + len(piece)) for at, piece in pieces]
+    sent = data.draw(st.permutations(overlapping + overlapping[: data.draw(st.integers(0, 3))]))
+    reader = AnswerStream(begins)
+    heard = [each for at, to in sent for each in reader.feed(begins + at & 0xFFFFFFFF, stream[at:to])]
+    assert heard == messages
+
+
+def test_a_stream_that_is_no_message_ends_the_reading() -> None:
+    reader = AnswerStream(0)
+    for at in range(0, 70_000, 1000):
+        assert reader.feed(at, b"\xff" * 1000) in ((), (b"\xff" * 0xFFFF,))
+    early = AnswerStream(0)
+    for at in range(2, 400_000, 1000):
+        assert early.feed(at, b"\xff" * 1000) == ()
+    assert sum(map(len, early._early.values())) <= MOST_BYTES

@@ -257,3 +257,64 @@ def test_a_tunnel_to_a_key_of_low_order_is_refused() -> None:
 def test_a_tunnel_without_a_peer_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^tunnel\.peers must name at least one peer$"):
         create({**CONFIG, "tunnel": {"addresses": [], "peers": []}})
+
+
+SECRET = "5e" * 32
+DATE_S = 1_796_000_000.0
+
+
+def initiation(vpn: PacketAppliance, now_s: float) -> list[bytes]:
+    """The handshakes that a packet of the user's leads to, or the question for the gateway."""
+    packet = Ether(src=USER_MAC, dst=INNER_MAC) / IP(src="10.66.0.2", dst="203.0.113.5") / UDP(sport=1, dport=2)
+    return [frame for _, frame in vpn.handle(INSIDE, bytes(packet), now_s).emit]
+
+
+def kept(**more: Any) -> Vpn:
+    vpn = create(CONFIG | {"secret": SECRET} | more, dice(b"kept"))
+    assert isinstance(vpn, Vpn)
+    return vpn
+
+
+def test_a_secret_that_is_kept_gives_the_same_key_each_time_and_none_another() -> None:
+    keys = [kept().report()["public-key"] for _ in range(2)]
+    keys += [kept(secret="5f" * 32).report()["public-key"], create(CONFIG).report()["public-key"]]
+    assert keys[0] == keys[1]
+    assert len(set(keys)) == 3
+    assert SECRET not in str(kept().report())
+
+
+def test_under_a_key_that_is_kept_no_handshake_is_begun_before_the_date_is_known() -> None:
+    vpn = kept()
+    assert initiation(vpn, 10.0) == []
+    assert list(vpn.on_timer(20.0)) == []
+    vpn.clock_set(DATE_S)
+    assert len(list(vpn.on_timer(30.0))) == 1, "the packet still waits, and now the gateway is asked for"
+
+
+def test_a_restart_stamps_its_handshakes_later_than_those_before() -> None:
+    """The far end takes no timestamp that is not greater than the last: seconds since the start would be refused."""
+    key = public_key(PRIVATE)
+    far = Tunnel(Identity(FAR_PRIVATE, key), dice(b"far"))
+    for number, (now_s, offset_s) in enumerate([(900.0, DATE_S), (1.0, DATE_S + 1000.0)], start=1):
+        near = Tunnel(Identity(PRIVATE, public_key(FAR_PRIVATE)), dice(b"near"))
+        near.clock_offset_s = offset_s
+        (begun,) = near.send(b"packet", now_s)
+        _, answers = far.receive(begun, 10.0 * number)
+        assert len(answers) == 1, "answered"
+    assert far.refused == 0
+
+
+def test_a_clock_that_is_set_back_stamps_no_handshake_earlier() -> None:
+    near, far = pair()
+    for number, offset_s in enumerate([DATE_S, DATE_S - 5000.0, DATE_S - 9000.0]):
+        near.clock_offset_s = offset_s
+        now_s = 1.0 + 200.0 * number
+        (begun,) = near.send(b"packet", now_s)
+        assert len(far.receive(begun, now_s)[1]) == 1
+    assert far.refused == 0
+
+
+@pytest.mark.parametrize("secret", ["", "5e", "5E" * 32, 7])
+def test_a_secret_that_is_none_is_refused(secret: Any) -> None:
+    with pytest.raises(ValueError, match=r"^secret must be 32 bytes, hexadecimal$"):
+        create(CONFIG | {"secret": secret})

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_documents import alter, data
-from tests.conftest import Vafw
+from tests.conftest import ROOT, Vafw
 from vafw.document.load import load_topology
 from vafw.errors import ExitCode
 from vafw.plan.rules import compile_rules
@@ -70,6 +70,29 @@ def test_a_packet_is_explained(vafw: Vafw, lab: Path, name: str, packet: str) ->
     done = vafw("policy", "explain", packet, lab)
     assert (done.code, done.err) == (ExitCode.DONE, "")
     pinned(f"policy-explain-{name}.txt", done.out, lab)
+
+
+@pytest.mark.parametrize(
+    ("policy", "name", "packet"),
+    [
+        ("research-lab", "second-line", "tcp 192.168.88.2:40000 -> 198.51.100.10:873"),
+        ("research-lab", "on-a-line", "tcp 192.168.88.2:40000 -> 10.1.0.7:443"),
+        ("home", "game", "tcp 192.168.77.2:40000 -> 198.51.100.10:27015"),
+        ("home", "forwarded", "tcp 8.8.8.8:40000 -> 10.0.0.2:2222"),
+    ],
+)
+def test_a_packet_through_a_router_is_explained(vafw: Vafw, policy: str, name: str, packet: str) -> None:
+    topology = ROOT / "policies" / policy / "topology.yaml"
+    done = vafw("policy", "explain", packet, topology)
+    assert (done.code, done.err) == (ExitCode.DONE, "")
+    pinned(f"policy-explain-{name}.txt", done.out, topology.parent)
+
+
+def test_a_capture_of_a_user_behind_a_router_is_replayed_as_the_user_saw_it(vafw: Vafw, tmp_path: Path) -> None:
+    capture, home = ROOT / "policies" / "office-laptop" / "captures" / "office.pcap", ROOT / "policies" / "home"
+    found = data(vafw("policy", "replay", capture, home, "--json").out)
+    assert found["packets"] == 618
+    assert "(default)" in {each["rule"] for each in found["rules"]}, "10.0.0.2 is not the user's address at home"
 
 
 def test_an_explanation_is_json_too(vafw: Vafw, lab: Path) -> None:

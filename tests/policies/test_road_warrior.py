@@ -91,3 +91,17 @@ def test_what_a_linux_machine_would_get_has_the_kill_switch_before_the_interface
     out = vafw("policy", "compile", FOLDER / "topology.yaml", "--target", "wireguard").out
     assert "policy drop" in out[: out.index("PostUp")]
     assert "PrivateKey" not in out
+
+
+def test_the_office_need_not_be_told_another_key_after_a_restart(vafw: Vafw) -> None:
+    assert len({reports(vafw)["vpn"]["public-key"] for _ in range(2)}) == 1
+
+
+def test_a_key_that_is_to_be_fresh_is_another_after_a_restart(vafw: Vafw, tmp_path: Path) -> None:
+    assert edited(tmp_path / "copy", "topology.yaml", "    vpn:\n", "    vpn:\n      key: fresh\n") == []
+    keys = set()
+    for _ in range(2):
+        done = vafw("up", tmp_path / "copy" / "topology.yaml", "--until-idle", "--json")
+        vpn = next(vm for vm in json.loads(done.out)["data"]["vms"] if vm["name"] == "vpn")
+        keys.add(vpn["appliance"]["public-key"])
+    assert len(keys) == 2

@@ -15,19 +15,22 @@ from vafw.plan.rules import compile_rules
 from vafw.traffic.nftables.rendering import nftables_text
 
 POLICIES = sorted(each.parent for each in (ROOT / "policies").glob("*/topology.yaml"))
-WITH_SCRIPT = [each for each in POLICIES if each.name != "office-laptop"]
 EXPECTED: dict[str, dict[str, Any]] = {
     "home": {
-        "steps": ["ok", "ok", "ok", "nxdomain", "refused", "timed out"],
-        "rules": {"resolve": 6, "no-lan": 1, "web": 1, "(default)": 3},
+        "steps": ["ok", "ok", "ok", "nxdomain", "refused", "timed out", "timed out"],
+        "rules": {"resolve": 8, "no-lan": 1, "web": 1, "(default)": 6},
     },
     "kiosk": {
         "steps": ["refused", "ok", "refused", "refused"],
         "rules": {"resolve": 6, "library": 1, "elsewhere": 3, "(default)": 3},
     },
+    "office-laptop": {
+        "steps": ["ok", "ok", "ok", "nxdomain", "refused", "timed out"],
+        "rules": {"resolve": 6, "gateway-ping": 1, "no-lan": 1, "web": 1, "(default)": 3},
+    },
     "research-lab": {
-        "steps": ["ok", "ok", "nxdomain", "refused", "ok"],
-        "rules": {"resolve": 6, "no-lan": 1, "web": 1, "shell": 1},
+        "steps": ["ok", "ok", "nxdomain", "refused", "ok", "refused"],
+        "rules": {"resolve": 8, "no-lan": 1, "web": 1, "shell": 1, "bulk": 1, "data": 1},
     },
     "road-warrior": {
         "steps": ["timed out", "timed out", "refused"],
@@ -35,6 +38,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 """What the user's steps come to, and how many packets each rule decided on."""
+NIGHT, AFTERNOON = "2026-11-30T22:30Z", "2026-11-30T16:30:00+00:00"
 
 
 def test_there_is_a_folder_for_every_kind_of_user() -> None:
@@ -48,9 +52,7 @@ def test_a_shipped_policy_contradicts_nothing_and_its_proofs_hold(folder: Path) 
     assert len(documents.policy.model.traffic.prove) >= 3
 
 
-@pytest.mark.parametrize(
-    "folder", [each for each in POLICIES if each.name != "office-laptop"], ids=lambda each: each.name
-)
+@pytest.mark.parametrize("folder", POLICIES, ids=lambda each: str(each.name))
 def test_a_shipped_policy_has_a_page_that_says_what_it_is(folder: Path) -> None:
     page = (folder / "README.md").read_text()
     assert page.startswith(f"# {folder.name}\n")
@@ -65,9 +67,10 @@ def test_a_shipped_policy_compiles_to_the_same_text_each_time(folder: Path) -> N
     assert len(texts) == 1
 
 
-@pytest.mark.parametrize("folder", WITH_SCRIPT, ids=lambda each: str(each.name))
+@pytest.mark.parametrize("folder", POLICIES, ids=lambda each: str(each.name))
 def test_a_shipped_policy_does_on_the_model_what_its_page_says(folder: Path, vafw: Vafw) -> None:
-    done = vafw("up", folder / "topology.yaml", "--script", folder / "script.yaml", "--until-idle", "--json")
+    script = "--script", folder / "script.yaml", "--clock", NIGHT
+    done = vafw("up", folder / "topology.yaml", *script, "--until-idle", "--json")
     data: dict[str, Any] = json.loads(done.out)["data"]
     reports = {vm["name"]: vm["appliance"] for vm in data["vms"]}
     expected = EXPECTED[folder.name]
@@ -82,3 +85,46 @@ def test_the_lab_is_watched_by_an_ids_that_can_stop_nothing(vafw: Vafw) -> None:
     reports = {vm["name"]: vm["appliance"] for vm in json.loads(done.out)["data"]["vms"]}
     assert set(reports["ids"]["alerts"]) == {"sid-1000001", "sid-1000002"}
     assert reports["ids"]["frames"] == sum(reports["tap"]["frames"].values())
+
+
+def test_the_children_of_the_home_may_play_in_the_afternoon(vafw: Vafw) -> None:
+    folder = ROOT / "policies" / "home"
+    script = "--script", folder / "script.yaml", "--clock", AFTERNOON
+    done = vafw("up", folder / "topology.yaml", *script, "--until-idle", "--json")
+    reports = {vm["name"]: vm["appliance"] for vm in json.loads(done.out)["data"]["vms"]}
+    assert reports["user-os"]["steps"][-1]["outcome"] == "refused", "by the host, which has no such service"
+    assert reports["firewall"]["rules"]["play"]["packets"] == 1
+
+
+def lab_with(vafw: Vafw, *options: str) -> tuple[list[str], dict[str, Any]]:
+    """What the steps of the lab's script come to, and the frames at its wires."""
+    folder = ROOT / "policies" / "research-lab"
+    script = "--script", folder / "script.yaml", "--until-idle", "--json"
+    data: dict[str, Any] = json.loads(vafw("up", folder / "topology.yaml", *script, *options).out)["data"]
+    reports = {vm["name"]: vm["appliance"] for vm in data["vms"]}
+    return [step["outcome"] for step in reports["user-os"]["steps"]], data["wire"]
+
+
+def test_the_lab_sends_bulk_transfers_by_its_second_line_and_all_else_by_the_first(vafw: Vafw) -> None:
+    steps, wire = lab_with(vafw)
+    assert steps[-1] == "refused", "by the host, which offers none"
+    assert wire["from-nic"] > 10
+    assert 0 < wire["from-mobile"] < 5
+
+
+def test_the_lab_goes_on_by_its_second_line_when_the_first_is_pulled(vafw: Vafw) -> None:
+    steps, wire = lab_with(vafw, "--unplug", "nic")
+    assert steps == ["timed out", "ok", "nxdomain", "refused", "ok", "refused"], "the first is lost to noticing it"
+    assert (wire["from-nic"], wire["to-nic"]) == (0, 0)
+
+
+def test_the_lab_goes_on_by_its_first_line_when_the_second_is_pulled(vafw: Vafw) -> None:
+    steps, wire = lab_with(vafw, "--unplug", "mobile")
+    assert steps[:-1] == ["ok", "ok", "nxdomain", "refused", "ok"]
+    assert (wire["from-mobile"], wire["to-mobile"]) == (0, 0)
+
+
+def test_a_cable_that_no_wire_has_is_refused_before_anything_starts(vafw: Vafw) -> None:
+    done = vafw("up", ROOT / "policies" / "research-lab" / "topology.yaml", "--unplug", "eth0", "--until-idle")
+    assert done.code == 2
+    assert done.err == "error: a wire must be that of nic or mobile, not of 'eth0'\n"

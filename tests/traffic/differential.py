@@ -104,7 +104,7 @@ def needs_another_port(engine: Engine, frame: bytes, side: str) -> bool:
     packet = parse(frame)
     if isinstance(packet, Malformed) or engine.connections.is_taken(tuple_of(packet)):
         return False
-    translator = Translator(engine.ruleset.nat, OUTER)
+    translator = Translator(engine.ruleset.nat, [OUTER])
     led = translator.destination(tuple_of(packet), side)
     hidden = translator.source(led, side, lambda _: False)
     answers = inverted(hidden) if hidden is not None else None

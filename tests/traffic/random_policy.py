@@ -50,7 +50,9 @@ states = st.sampled_from([(State.NEW,)] * 12 + [(State.NEW, State.ESTABLISHED), 
 limits = st.sampled_from([None] * 8 + [Limit(2, "day", 3), Limit(1, "week", 1)])
 """Limits that gain nothing while a test lasts, so that no clock has to agree to the microsecond."""
 schedules = st.sampled_from(
-    [None] * 8 + [Schedule(DAYS[:3]), Schedule(DAYS[3:]), Schedule(DAYS, 0, 43200), Schedule(DAYS, 43200, 86400)]
+    [None] * 8
+    + [Schedule(DAYS[:3]), Schedule(DAYS[3:]), Schedule(DAYS, 0, 43200), Schedule(DAYS, 43200, 86400)]
+    + [Schedule(DAYS[at : at + 2], 75600, 75600 - 10800 * at) for at in range(6)]  # over midnight
 )
 
 

@@ -112,3 +112,19 @@ def test_a_time_of_day_is_read_as_it_is_written(minutes: int) -> None:
 def test_a_day_that_there_is_not_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^days must be some of mon, tue, wed, thu, fri, sat, sun, not moon$"):
         Schedule(("moon",))
+
+
+@given(
+    days=st.lists(st.sampled_from(DAYS), min_size=1, unique=True),
+    start=st.integers(0, 1439),
+    end=st.integers(1, 1440),
+    minute=st.integers(0, 8 * 1440 - 1),
+)
+def test_the_windows_within_days_are_open_when_the_whole_is_and_one_at_a_time(
+    days: list[str], start: int, end: int, minute: int
+) -> None:
+    schedule = Schedule(tuple(day for day in DAYS if day in days), start * 60, end * 60)
+    wall_s = 1_700_000_000 // 86400 * 86400 + minute * 60
+    parts = schedule.within_days()
+    assert all(each.start_s < each.end_s for each in parts)
+    assert sum(each.holds(wall_s, accepts=True) for each in parts) == schedule.holds(wall_s, accepts=True)

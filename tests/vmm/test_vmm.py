@@ -101,6 +101,25 @@ def test_a_guest_is_interrupted_when_its_timer_is_due_and_not_before() -> None:
     assert seen == [(Vector.TIMER, 1_000)]
 
 
+def test_a_guest_is_told_the_date_once_somebody_knows_it() -> None:
+    seen: list[tuple[object, int]] = []
+
+    def program(cpu: GuestCpu) -> Running:
+        vector: object = None
+        while True:
+            yield Vmcall(Hypercall.WALL_CLOCK, 0x100_0000)
+            seen.append((vector, int.from_bytes(cpu.read(0x100_0000, 8), "little")))
+            vector = yield Hlt()
+
+    pc = build_pc()
+    pc.vmm.create_vm("a", 32 * MIB)
+    pc.vmm.start("a", program)
+    pc.vmm.run_until_idle()
+    pc.vmm.set_wall_clock(1_796_000_000_000_000_001)
+    pc.vmm.run_until_idle()
+    assert seen == [(None, 0), (Vector.CLOCK, 1_796_000_000_000_000_001)]
+
+
 def test_cpuid_says_whose_guest_it_is() -> None:
     seen: list[object] = []
 
@@ -221,6 +240,7 @@ def test_a_vm_that_nobody_created_is_refused() -> None:
         (Vmcall(Hypercall.REPORT, 0, 1 << 30), Status.BAD_ARGUMENT),
         (Vmcall(Hypercall.REPORT, 0, 16), Status.BAD_ARGUMENT),
         (Vmcall(Hypercall.SET_TIMER, 5), Status.OK),
+        (Vmcall(Hypercall.WALL_CLOCK, 32 * MIB - 4), Status.BAD_ADDRESS),
     ],
 )
 def test_a_hypercall_that_makes_no_sense_is_answered_and_changes_nothing(call: Vmcall, status: Status) -> None:

@@ -18,9 +18,11 @@ from vafw.plan.plan import Plan
 from vafw.provider.model.provider import ModelProvider
 from vafw.provider.model.tamper import TamperPlan
 from vafw.provider.model.traffic import Traffic
+from vafw.supervisor.appliance_secrets import ApplianceSecrets
 from vafw.supervisor.appraiser import InProcessAppraiser
 from vafw.supervisor.platform import Appraiser, Platform
 from vafw.supervisor.run import Assembly
+from vafw.supervisor.state_folder import secrets_folder
 from vafw.trace import Trace, Value
 
 
@@ -40,7 +42,10 @@ def assembly(plan: Plan, traffic: Traffic, tamper: TamperPlan | None = None) -> 
 
     def assemble(clock: Clock, trace: Trace) -> tuple[Platform, Appraiser]:
         random = secrets.token_bytes
-        platform = ModelProvider(plan, traffic, clock=clock, trace=trace, random=random, tamper=tamper)
+        secret_of = ApplianceSecrets(secrets_folder(plan.name)).of
+        platform = ModelProvider(
+            plan, traffic, clock=clock, trace=trace, random=random, tamper=tamper, secret_of=secret_of
+        )
         identity = platform.enrol(Registrar(Enrolments(Ledger(None, clock)), clock, random))
         return platform, InProcessAppraiser(plan.reference, identity, clock, random)
 

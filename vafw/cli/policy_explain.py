@@ -12,7 +12,7 @@ from vafw.cli.options import json_option
 from vafw.cli.output import Output, paint
 from vafw.cli.policy_documents import documents_at, topology_or_here
 from vafw.errors import UsageError
-from vafw.plan.walk import Considered, Step, Walk, walk
+from vafw.plan.walk import PERHAPS, Considered, Step, Walk, walk
 from vafw.traffic.packet_text import parse_packet
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ def _lines(found: Walk) -> list[str]:
         if len(told) < len(step.considered):
             lines.append(f"  {'':<{width}}    and {len(step.considered) - len(told)} rules about other addresses")
         if step.leaves_as is not None:
-            lines.append(f"  {'':<{width}}    beyond it: {step.leaves_as}")
+            by = f", by {step.leaves_by} while it is up" if step.leaves_by else ""
+            lines.append(f"  {'':<{width}}    beyond it: {step.leaves_as}{by}")
     return [*lines, _verdict(found)]
 
 
@@ -75,8 +76,8 @@ def _said(step: Step) -> str:
 
 def _verdict(found: Walk) -> str:
     verdict = "passes" if found.passes else f"stops at {found.steps[-1].hop}"
-    unless = "; a rule that holds at times only might decide otherwise" if found.depends else ""
-    return f"it {paint(verdict, 'bold', sys.stdout)}{unless}"
+    unless = " or ".join(f"'{each.name}' decides: {each.said.removeprefix(PERHAPS)}" for each in found.unless)
+    return f"it {paint(verdict, 'bold', sys.stdout)}{f', unless {unless}' if unless else ''}"
 
 
 def _json(found: Walk) -> dict[str, Value]:
@@ -91,6 +92,7 @@ def _json(found: Walk) -> dict[str, Value]:
                 "rule": step.rule,
                 "place": None if step.place is None else str(step.place),
                 "beyond": None if step.leaves_as is None else str(step.leaves_as),
+                "uplink": step.leaves_by or None,
                 "considered": [
                     {"rule": each.name, "place": str(each.place), "said": each.said} for each in step.considered
                 ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from vafw.errors import ExitCode, UsageError
 if TYPE_CHECKING:
     from vafw.cli.qemu_platform import Far
     from vafw.plan.plan import Plan
+    from vafw.provider.model.traffic import Traffic
     from vafw.supervisor.gate_record import GateRecord
     from vafw.supervisor.run import Assembly, Control
     from vafw.supervisor.snapshot import Snapshot
@@ -31,10 +33,25 @@ if TYPE_CHECKING:
     help="Replay this capture (pcap or pcapng, also .gz).",
 )
 @click.option("--pcap-out", type=click.Path(path_type=Path), help="Write what left, what arrived and what was dropped.")
-@click.option("--wire", metavar="tap:NAME", help="Put the wire on a tap interface of this host; on qemu also: user.")
+@click.option(
+    "--wire",
+    "wires",
+    metavar="[NIC=]tap:NAME",
+    multiple=True,
+    help="Put the wire on a tap interface of this host; on qemu also: user. Once for each uplink.",
+)
+@click.option(
+    "--unplug",
+    metavar="NIC[@TIME]",
+    multiple=True,
+    help="Pull the cable of an uplink, at first or later: nic@5s (model).",
+)
 @click.option("--user", metavar="tap:NAME", help="Put the user's side on a tap interface of this host (root).")
 @click.option(
     "--script", type=click.Path(path_type=Path), help="What the user OS does by itself (kind: traffic-script)."
+)
+@click.option(
+    "--clock", metavar="DATE", help="What the machine's clock says at first, such as 2026-11-30T09:00Z (model)."
 )
 @click.option("--for", "duration", metavar="TIME", help="Stop after this time, for instance '30 s'.")
 @click.option("--until-idle", is_flag=True, help="Stop when the capture or script has ended and the machine is idle.")
@@ -68,9 +85,11 @@ def command(
     topology: Path,
     pcap: Path | None,
     pcap_out: Path | None,
-    wire: str | None,
+    wires: tuple[str, ...],
+    unplug: tuple[str, ...],
     user: str | None,
     script: Path | None,
+    clock: str | None,
     duration: str | None,
     until_idle: bool,
     tamper: str | None,
@@ -90,15 +109,15 @@ def command(
 
     options = RunOptions(until_idle, _seconds(duration))
     if platform == "qemu":
-        given = {"--pcap": pcap, "--pcap-out": pcap_out, "--user": user}
+        given = {"--pcap": pcap, "--pcap-out": pcap_out, "--user": user, "--clock": clock, "--unplug": unplug}
         far = _far(verifier, verifier_key)
         plan, machine = _on_qemu(
-            topology, script, tamper, wire, [name for name, value in given.items() if value], far=far
+            topology, script, tamper, _only(wires), [name for name, value in given.items() if value], far=far
         )
     else:
         if verifier is not None:
             raise UsageError("--verifier must be used with --platform qemu: the model's TPM is made anew with each run")
-        plan, machine = _on_model(topology, (pcap, pcap_out, wire, user, script), tamper)
+        plan, machine = _on_model(topology, _traffic((pcap, pcap_out, user, script), wires, clock, unplug), tamper)
     output = Output(as_json, "Up")
     try:
         snapshot, _ = asyncio.run(
@@ -121,19 +140,36 @@ def command(
     return ExitCode.DONE
 
 
-def _on_model(
-    topology: Path, feed: tuple[Path | None, Path | None, str | None, str | None, Path | None], tamper: str | None
-) -> tuple[Plan, Assembly]:
-    """Plan and machine on the model platform; `feed` is what the options of that name say."""
-    from vafw.cli.model_platform import assembly, load_plan, script_steps  # deferred with all below: a large import
-    from vafw.provider.model.tamper import TamperPlan
-    from vafw.provider.model.traffic import Traffic
+def _traffic(
+    feed: tuple[Path | None, Path | None, str | None, Path | None],
+    wires: tuple[str, ...],
+    clock: str | None,
+    unplug: tuple[str, ...],
+) -> Traffic:
+    """What feeds the modelled machine; `feed` is what --pcap, --pcap-out, --user and --script say."""
+    from vafw.cli.model_platform import script_steps  # deferred with all below: a large import
+    from vafw.provider.model.traffic import Traffic, parse_date, parse_unplugged
 
-    pcap, pcap_out, wire, user, script = feed
+    pcap, pcap_out, user, script = feed
     steps = script_steps(script) if script else None
-    traffic = Traffic.choose(capture=pcap, results=pcap_out, wire=wire, user=user, script=steps)
+    found = Traffic.choose(capture=pcap, results=pcap_out, wires=wires, user=user, script=steps)
+    return replace(found, date=parse_date(clock) if clock is not None else None, unplugged=parse_unplugged(unplug))
+
+
+def _on_model(topology: Path, traffic: Traffic, tamper: str | None) -> tuple[Plan, Assembly]:
+    """Plan and machine on the model platform."""
+    from vafw.cli.model_platform import assembly, load_plan  # deferred with all below: a large import
+    from vafw.provider.model.tamper import TamperPlan
+
     plan = load_plan(topology)
     return plan, assembly(plan, traffic, TamperPlan.parse(tamper, plan) if tamper else None)
+
+
+def _only(wires: tuple[str, ...]) -> str | None:
+    """The one wire that a machine with one uplink has."""
+    if len(wires) > 1:
+        raise UsageError("--wire must be given once at most on the QEMU platform, which has one uplink")
+    return wires[0] if wires else None
 
 
 def _on_qemu(

@@ -45,6 +45,8 @@ class Appliance(Head):
     """Classes of device that may be assigned to it."""
     enforces: tuple[Literal["traffic", "dns", "ids", "vpn", "proxy"], ...] = ()
     """Parts of a policy that it can enforce."""
+    secret: bool = False
+    """Whether its platform keeps 32 random bytes for it, which its program finds under ``secret`` in its settings."""
     minimum_memory: Size = 64 * 1024 * 1024
     """The least memory it runs in."""
     config: dict[Name, ConfigOption] = Field(default_factory=dict)

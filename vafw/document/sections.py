@@ -105,6 +105,8 @@ class VpnSection(DocumentModel):
     """Its own addresses in the tunnel."""
     peers: tuple[VpnPeer, ...]
     """The other ends."""
+    key: Literal["kept", "fresh"] = "kept"
+    """Whether its private key outlives a restart, made of a secret that the host keeps, or is made anew each time."""
     kill_switch: bool = True
     """Whether nothing is forwarded but through the tunnel, whether it is up or not."""
 

@@ -37,6 +37,19 @@ class UserOs(DocumentModel):
     """Next hops of its default routes, IPv4 and IPv6."""
 
 
+class Uplink(DocumentModel):
+    """Another way to the wire: one more network card of a router's."""
+
+    nic: Name
+    """The network function, assigned to the same appliance."""
+    outside: tuple[Interface, ...]
+    """The router's addresses there; sources that leave by it are hidden behind the first of each family."""
+    gateway: tuple[Address, ...] = ()
+    """Next hops there, one for each family. While none of them answers, connections leave by another uplink."""
+    marks: tuple[Annotated[int, Field(ge=1, le=0xFFFFFFFF)], ...] = ()
+    """Connections that a rule has marked with one of these leave by it, as long as it is up."""
+
+
 class Routing(DocumentModel):
     """A firewall as a router between two networks, with its own addresses; without it, it passes frames unchanged."""
 
@@ -46,6 +59,8 @@ class Routing(DocumentModel):
     """Its addresses on the user's side: the gateways of the user OS."""
     gateway: tuple[Address, ...] = ()
     """Next hops outside, one for each family."""
+    uplinks: tuple[Uplink, ...] = ()
+    """Ways to the wire besides the network function that the path begins with, in the order in which they are taken."""
 
 
 class ApplianceUse(DocumentModel):

@@ -14,6 +14,8 @@ class Capability(Flag):
     """Interrupt requests are checked against the requester."""
     MEASURED_LAUNCH = auto()
     """The VMM can be launched by GETSEC[SENTER] or an equivalent and measured into PCR 17 and 18."""
+    SEVERAL_UPLINKS = auto()
+    """A router may have several network cards, each with a wire of its own."""
     DISPLAY_CAPTURE = auto()
     """The picture on the assigned display can be read back."""
     TAMPER = auto()

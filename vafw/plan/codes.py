@@ -273,6 +273,36 @@ CODES: Final = table(
             "Write kill-switch: true, or leave it out.",
         ),
         Code(
+            "VAFW-T090",
+            "uplinks of what is no firewall",
+            "Which way a connection takes to the wire is decided where it is let through and its source is hidden: "
+            "by the firewall that routes.",
+            "Give the uplinks to the firewall of the path that is a router.",
+        ),
+        Code(
+            "VAFW-T091",
+            "an uplink without a card of its own",
+            "Each uplink is a network function that is assigned to the router and is not the one that the path begins "
+            "with, nor another uplink's.",
+            "Name a network function of the machine, and assign it to the router.",
+            "firewall: {use: firewall, assign: [nic, backup], router: {outside: [10.0.0.2/24],\n"
+            "  inside: [192.168.77.1/24], gateway: [10.0.0.1],\n"
+            "  uplinks: [{nic: backup, outside: [10.1.0.2/24], gateway: [10.1.0.1]}]}}",
+        ),
+        Code(
+            "VAFW-T092",
+            "a mark that leads to two uplinks",
+            "A connection leaves by one uplink; a mark that two of them take would say nothing.",
+            "Take it out of one of them.",
+        ),
+        Code(
+            "VAFW-T093",
+            "a mark that no rule sets",
+            "An uplink takes connections by their mark, and only rules set marks: this one takes none.",
+            "Add a rule with that mark, or take the mark out.",
+            "- {name: bulk, from: user-os, to: any, service: rsync, action: mark, mark: 7}",
+        ),
+        Code(
             "VAFW-P001",
             "an unknown zone",
             "A zone is user-os, an appliance, any, internet, rfc1918, or one that the policy defines.",

@@ -21,7 +21,7 @@ from vafw.document.load import DocumentSet
 from vafw.document.machine import Device, Machine
 from vafw.document.reference_values import AcceptedDigest, ReferenceValuesDocument
 from vafw.document.sections import VpnSection
-from vafw.document.topology import Routing
+from vafw.document.topology import Routing, Uplink
 from vafw.errors import PlatformUnable
 from vafw.machine.capability import Capability
 from vafw.machine.inventory import DeviceClass, Iommu, MachineInventory, PciFunction
@@ -29,19 +29,20 @@ from vafw.plan.checks import CHECKS, idle_rules, proofs
 from vafw.plan.checks.settings import as_texts
 from vafw.plan.lists import blocked_names, names_listed, signature_lines
 from vafw.plan.management import authority_of
-from vafw.plan.plan import FailureAction, ImagePlan, LaunchPlan, Plan, VmPlan, VmRole
+from vafw.plan.plan import FailureAction, ImagePlan, LaunchPlan, Plan, Port, UplinkPlan, VmPlan, VmRole
 from vafw.plan.ports import PORTS
 from vafw.plan.roster import VmUse, by_name, gateway_of, roster, user_os
 from vafw.plan.rules import compile_rules
 from vafw.plan.wiring import wires
 from vafw.trace import Value
+from vafw.traffic.appliance import uplink_port
 from vafw.traffic.conditions import patterns_of
-from vafw.traffic.nat import OwnAddresses
 
 _NEEDED_FOR: Final = {
     Capability.DMA_REMAPPING: "keep assigned devices to the memory of their VM (DMA remapping)",
     Capability.INTERRUPT_REMAPPING: "check the interrupts of assigned devices (interrupt remapping)",
     Capability.MEASURED_LAUNCH: "launch the VMM measured and attest it (measured launch)",
+    Capability.SEVERAL_UPLINKS: "give a router several ways to the wire (uplinks)",
 }
 
 _ABOUT_RULES: Final = (proofs.proofs_hold, idle_rules.rules_do_work)
@@ -77,6 +78,11 @@ def compile_plan(documents: DocumentSet, capability: Capability) -> Plan:
         vms=tuple(_vm(documents, use, machine) for use in _in_start_order(documents)),
         links=tuple(wire.link for wire in wires(documents)),
         path=topology.path,
+        uplinks=tuple(
+            UplinkPlan(uplink.nic, Port(use.name, uplink_port(at)), uplink.gateway)
+            for use in roster(documents)
+            for at, uplink in enumerate(_uplinks(use), start=1)
+        ),
         launch=LaunchPlan(
             launch.re_attest,
             FailureAction(launch.on_failure),
@@ -90,9 +96,12 @@ def compile_plan(documents: DocumentSet, capability: Capability) -> Plan:
 
 def needed(documents: DocumentSet) -> Capability:
     """What a platform must be capable of to carry the documents out."""
-    assigned = any(use.assign for use in roster(documents))
-    remapping = Capability.DMA_REMAPPING | Capability.INTERRUPT_REMAPPING
-    return Capability.MEASURED_LAUNCH | (remapping if assigned else Capability(0))
+    found = Capability.MEASURED_LAUNCH
+    if any(use.assign for use in roster(documents)):
+        found |= Capability.DMA_REMAPPING | Capability.INTERRUPT_REMAPPING
+    if any(_uplinks(use) for use in roster(documents)):
+        found |= Capability.SEVERAL_UPLINKS
+    return found
 
 
 def _refuse_unable(documents: DocumentSet, capability: Capability) -> None:
@@ -154,31 +163,53 @@ def _vm(documents: DocumentSet, use: VmUse, machine: MachineInventory) -> VmPlan
         memory_bytes=use.memory_bytes,
         vcpus=use.vcpus,
         functions=tuple(each for each in functions if each is not None),
-        ports=manifest.ports,
+        ports=(*manifest.ports, *(uplink_port(at) for at, _ in enumerate(_uplinks(use), start=1))),
         config=_user_config(documents) if use.is_user_os else _appliance_config(documents, use, manifest),
         authority=None if use.is_user_os else authority_of(documents.policy.model.management, use.name),
+        has_secret=manifest.secret and not _wants_fresh_key(documents, use),
     )
 
 
+def _wants_fresh_key(documents: DocumentSet, use: VmUse) -> bool:
+    declared = documents.topology.model.appliances.get(use.name)
+    return declared is not None and declared.vpn is not None and declared.vpn.key == "fresh"
+
+
 def _user_config(documents: DocumentSet) -> dict[str, Value]:
-    """The user OS takes the place on the network that the machine's own card would have, unless a router has it."""
-    user, topology = documents.topology.model.user_os, documents.topology.model
-    card = documents.machine.model.devices[topology.path[0]].mac
+    user = documents.topology.model.user_os
     return {
-        "mac": card if gateway_of(documents) is None else own_mac(topology.name, "user-os"),
+        "mac": user_mac(documents),
         "addresses": [str(each) for each in user.addresses],
         "gateway": list(user.gateway),
         "resolvers": _resolvers(documents),
     }
 
 
-def _router_config(documents: DocumentSet, routing: Routing) -> dict[str, Value]:
-    """Both links of a router; outside it is the machine's own card."""
+def user_mac(documents: DocumentSet) -> str | None:
+    """The user OS takes the place on the network that the machine's own card would have, unless a router has it."""
     topology = documents.topology.model
-    card = documents.machine.model.devices[topology.path[0]].mac
+    if gateway_of(documents) is not None:
+        return own_mac(topology.name, "user-os")
+    return documents.machine.model.devices[topology.path[0]].mac
+
+
+def _router_config(documents: DocumentSet, routing: Routing) -> dict[str, Value]:
+    """The links of a router; outside they are the machine's own cards."""
+    topology, devices = documents.topology.model, documents.machine.model.devices
+    uplinks: list[Value] = [
+        {
+            "mac": devices[each.nic].mac,
+            **_addresses_config(each.outside),
+            "gateway": list(each.gateway),
+            "marks": list(each.marks),
+        }
+        for each in routing.uplinks
+    ]
+    card = devices[topology.path[0]].mac
     return {
         "outside": {"mac": card, **_addresses_config(routing.outside), "gateway": list(routing.gateway)},
         "inside": {"mac": own_mac(topology.name, "inside"), **_addresses_config(routing.inside)},
+        **({"uplinks": uplinks} if uplinks else {}),
     }
 
 
@@ -186,12 +217,8 @@ def _addresses_config(addresses: tuple[IPv4Interface | IPv6Interface, ...]) -> d
     return {"addresses": [str(each) for each in addresses]}
 
 
-def own_addresses_of(routing: Routing) -> OwnAddresses:
-    """What rules have to know of a router's addresses: the first outside of each family hides the others."""
-    outer: dict[int, int] = {}
-    for each in routing.outside:
-        outer.setdefault(each.version, int(each))
-    return OwnAddresses(outer, frozenset((each.version, int(each)) for each in (*routing.outside, *routing.inside)))
+def _uplinks(use: VmUse) -> tuple[Uplink, ...]:
+    return use.router.uplinks if use.router is not None else ()
 
 
 def own_mac(topology: str, station: str) -> str:

@@ -9,8 +9,7 @@ from typing import Final
 from vafw.document.load import DocumentSet
 from vafw.document.topology import ApplianceUse
 from vafw.errors import NoSuchObject
-from vafw.plan.compile import own_addresses_of
-from vafw.plan.hops import path_hops
+from vafw.plan.hops import own_addresses_of, path_hops
 from vafw.plan.lists import blocked_names
 from vafw.plan.roster import router_of
 from vafw.plan.writers.squid import squid_text
@@ -36,7 +35,9 @@ def _nftables(documents: DocumentSet, inside: str, outside: str) -> str:
         raise _nobody(documents, "enforces traffic rules", "put an appliance with enforces: [traffic] into the path")
     router = router_of(documents)
     own = own_addresses_of(router.router) if router is not None and router.router is not None else None
-    return nftables_text(hop.ruleset, inside=inside, outside=outside, own=own)
+    uplinks = router.router.uplinks if router is not None and router.router is not None else ()
+    further = {f"{outside}-{at}": each.marks for at, each in enumerate(uplinks, start=2)}
+    return nftables_text(hop.ruleset, inside=inside, outside=outside, own=own, further=further)
 
 
 def _section_of(documents: DocumentSet, key: str) -> tuple[str, ApplianceUse]:

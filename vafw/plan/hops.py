@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ipaddress import IPv4Interface, IPv6Interface
 
 from vafw.document.load import DocumentSet
 from vafw.document.sections import VpnSection
+from vafw.document.topology import Routing
 from vafw.plan.roster import USER_OS, VmUse, by_name
 from vafw.plan.rules import compile_rules
 from vafw.traffic.address_set import AddressSet
 from vafw.traffic.appliance import INSIDE, OUTSIDE
+from vafw.traffic.nat import OwnAddresses
 from vafw.traffic.proof import Proof
 from vafw.traffic.reason import State
 from vafw.traffic.rule import RULE_STATES, Action, Rule, Ruleset, Selector
@@ -26,7 +29,7 @@ def hops_named(documents: DocumentSet, names: Sequence[str]) -> tuple[Hop, ...]:
     uses = by_name(documents)
     ruleset = compile_rules(documents)
     return tuple(
-        Hop(name, _enforced(documents, uses[name], ruleset), _outer(uses[name]))
+        Hop(name, _enforced(documents, uses[name], ruleset), *_outer(uses[name]))
         for name in names
         if name in uses and name != USER_OS
     )
@@ -56,10 +59,26 @@ def kill_switch(section: VpnSection) -> Ruleset:
     )
 
 
-def _outer(use: VmUse) -> dict[int, int]:
-    """The address of each IP version that a router hides others behind: its first one outside."""
-    outside = use.router.outside if use.router is not None and use.enforces("traffic") else ()
-    return {each.version: int(each.ip) for each in reversed(outside)}
+def _outer(use: VmUse) -> tuple[dict[int, int], tuple[dict[int, int], ...]]:
+    """The address of each IP version that a router hides others behind: its first one outside, of each uplink."""
+    if use.router is None or not use.enforces("traffic"):
+        return {}, ()
+    own = own_addresses_of(use.router)
+    return dict(own.outer), tuple(map(dict, own.further))
+
+
+def own_addresses_of(routing: Routing) -> OwnAddresses:
+    """What rules have to know of a router's addresses: the first outside of each family hides the others."""
+    outer, *further = (
+        _first_of_each_version(side) for side in (routing.outside, *(each.outside for each in routing.uplinks))
+    )
+    sides = (routing.outside, routing.inside, *(each.outside for each in routing.uplinks))
+    own = frozenset((each.version, int(each)) for side in sides for each in side)
+    return OwnAddresses(outer, own, tuple(further))
+
+
+def _first_of_each_version(side: Sequence[IPv4Interface | IPv6Interface]) -> dict[int, int]:
+    return {each.version: int(each) for each in reversed(side)}
 
 
 def path_proof(documents: DocumentSet) -> Proof:

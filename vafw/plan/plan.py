@@ -17,6 +17,7 @@ from vafw.attest.reference import ReferenceValues
 from vafw.machine.authority import Authority
 from vafw.machine.inventory import MachineInventory, PciFunction
 from vafw.trace import Value
+from vafw.traffic.appliance import OUTSIDE
 
 
 class VmRole(StrEnum):
@@ -62,6 +63,8 @@ class VmPlan:
     """What the program is configured with."""
     authority: Authority | None = None
     """Whose signatures another configuration needs; None: nobody's."""
+    has_secret: bool = False
+    """Whether the platform gives it a secret of its own besides, which no plan holds."""
 
     @property
     def config_bytes(self) -> bytes:
@@ -92,6 +95,16 @@ class LinkPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class UplinkPlan:
+    """A network function that is another way to the wire, and the port that it feeds."""
+
+    function: str
+    port: Port
+    gateways: tuple[str, ...] = ()
+    """Addresses of the next hops there."""
+
+
+@dataclass(frozen=True, slots=True)
 class LaunchPlan:
     """What must be proven before anything starts, and what follows when it no longer holds."""
 
@@ -118,6 +131,8 @@ class Plan:
     reference: ReferenceValues
     documents: Mapping[str, str]
     """SHA-256 of each document's bytes as read, hexadecimal, by kind: ``topology``, ``policy``, ..."""
+    uplinks: tuple[UplinkPlan, ...] = ()
+    """Ways to the wire besides the one that the path begins with."""
 
     def vm(self, name: str) -> VmPlan:
         """The VM of that name; KeyError where there is none."""
@@ -133,6 +148,10 @@ class Plan:
         if found is None:
             raise KeyError(self.path[0])
         return found
+
+    def feeds(self) -> Mapping[str, Port]:
+        """The port that each network function on a wire feeds, the path's own first."""
+        return {self.path[0]: Port(self.path[1], OUTSIDE)} | {each.function: each.port for each in self.uplinks}
 
     def to_json(self) -> dict[str, Value]:
         """The plan as plain JSON; the same plan always gives the same bytes."""
@@ -151,9 +170,11 @@ class Plan:
                     "ports": list(vm.ports),
                     "config": dict(vm.config),
                     **({"authority": vm.authority.to_json()} if vm.authority is not None else {}),
+                    **({"secret": True} if vm.has_secret else {}),
                 }
                 for vm in self.vms
             ],
+            **({"uplinks": {each.function: str(each.port) for each in self.uplinks}} if self.uplinks else {}),
             "links": [{"name": link.name, "outer": str(link.outer), "inner": str(link.inner)} for link in self.links],
             "launch": {
                 "re-attest-s": self.launch.re_attest_s,

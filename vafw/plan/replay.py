@@ -1,19 +1,22 @@
 """What would have become of the frames of a capture: each is put to the rules of every hop that has some, in order.
 
 Stateful, as the appliances are: a reply passes because what it replies to did. A frame whose source MAC is that of the
-wire's network function comes from the user, any other from the wire, as when a capture is replayed on the model.
+wire's network function, or the one that the user OS has behind a router, comes from the user, any other from the wire.
+The capture is one of the user's interface, so nothing is translated: there, addresses are as the rules see them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vafw.document.load import DocumentSet
+from vafw.plan.compile import user_mac
 from vafw.plan.hops import path_hops
 from vafw.traffic.appliance import INSIDE, OUTSIDE
 from vafw.traffic.engine import Engine
 from vafw.traffic.frame import Frame, Malformed
+from vafw.traffic.nat import Nat
 from vafw.traffic.packet_text import end_text
 from vafw.traffic.pcap import CapturedFrame
 from vafw.traffic.rule import PROTOCOL_NAMES, TCP, UDP, Action
@@ -70,17 +73,19 @@ class Totals:
 
 def replay(documents: DocumentSet, frames: Iterable[CapturedFrame]) -> Iterator[Replayed]:
     """The fate of each frame, in the capture's order; the documents must have been checked."""
-    mac = documents.machine.model.devices[documents.topology.model.path[0]].mac or ""
-    own = bytes.fromhex(mac.replace(":", ""))
+    card = documents.machine.model.devices[documents.topology.model.path[0]].mac
+    own = {bytes.fromhex(mac.replace(":", "")) for mac in (card, user_mac(documents)) if mac}
     engines: list[tuple[str, Engine]] = []
     first_s = 0.0
     for number, frame in enumerate(frames, start=1):
         if not engines:
             first_s = frame.time_s
             engines = [
-                (hop.name, Engine(hop.ruleset, wall_offset_s=first_s)) for hop in path_hops(documents) if hop.ruleset
+                (hop.name, Engine(replace(hop.ruleset, nat=Nat()), wall_offset_s=first_s))
+                for hop in path_hops(documents)
+                if hop.ruleset
             ]
-        side = INSIDE if frame.data[6:12] == own else OUTSIDE
+        side = INSIDE if frame.data[6:12] in own else OUTSIDE
         yield _fate(number, frame, side, engines, max(0.0, frame.time_s - first_s))
 
 

@@ -8,19 +8,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
+from typing import Final
 
 from vafw.document.load import DocumentSet
 from vafw.document.source import Span
 from vafw.plan.checks.place import span_at
 from vafw.plan.hops import path_hops
-from vafw.plan.roster import USER_OS, user_os
+from vafw.plan.roster import USER_OS, by_name, user_os
 from vafw.plan.rules import own_addresses
 from vafw.traffic.appliance import INSIDE, OUTSIDE, opposite
 from vafw.traffic.packet_text import Asked
 from vafw.traffic.proof import surely_matches
 from vafw.traffic.reason import DEFAULT, ESTABLISHED, INVALID, RELATED, SPOOFED, State
 from vafw.traffic.rule import Action, Packet, Rule, Ruleset
-from vafw.traffic.space.path import Hop, inner_view, outer_view
+from vafw.traffic.space.path import Hop, inner_view, outer_view, translated
+
+PERHAPS: Final = "perhaps: "
+"""How what a rule says begins that decides at times only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,8 @@ class Step:
     considered: tuple[Considered, ...]
     leaves_as: Packet | None = None
     """The packet behind the hop, where it was translated."""
+    leaves_by: str = ""
+    """The network function that it leaves by, where there are several, as long as that uplink is up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +70,14 @@ class Walk:
         return all(step.verdict in ("pass", "accept") for step in self.steps)
 
     @property
+    def unless(self) -> tuple[Considered, ...]:
+        """The rules with a condition that would decide before the one that does, where their condition holds."""
+        return tuple(each for step in self.steps for each in step.considered if each.said.startswith(PERHAPS))
+
+    @property
     def depends(self) -> bool:
         """Whether a rule with a condition had a say: at another time it might end otherwise."""
-        return any(each.said.startswith("perhaps") for step in self.steps for each in step.considered)
+        return bool(self.unless)
 
 
 def sided(documents: DocumentSet, asked: Asked) -> Asked:
@@ -101,8 +112,6 @@ def _steps(documents: DocumentSet, hops: Sequence[Hop], inner: Packet) -> Iterat
 def _step(documents: DocumentSet, hop: Hop, packet: Packet) -> Step:
     if hop.ruleset is None:
         return Step(hop.name, "pass", "", None, ())
-    outer = outer_view([hop], packet)
-    translated = None if outer == packet else outer if packet.side == INSIDE else packet
     if _is_spoofed(hop.ruleset, packet):
         return Step(hop.name, "drop", SPOOFED, span_at(documents.topology, USER_OS, "addresses"), ())
     considered: list[Considered] = []
@@ -110,14 +119,44 @@ def _step(documents: DocumentSet, hop: Hop, packet: Packet) -> Step:
         each = _consider(documents, index, rule, packet)
         considered.append(each)
         if each.decides:
-            return Step(hop.name, rule.action, rule.name, each.place, tuple(considered), translated)
+            beyond = _beyond(documents, hop, packet, considered, passes=rule.action is Action.ACCEPT)
+            return Step(hop.name, rule.action, rule.name, each.place, tuple(considered), *beyond)
     reason, action = {
         State.ESTABLISHED: (ESTABLISHED, Action.ACCEPT),
         State.RELATED: (RELATED, Action.ACCEPT),
         State.INVALID: (INVALID, Action.DROP),
     }.get(packet.state, (DEFAULT, hop.ruleset.default))
     place = span_at(documents.policy, "traffic", "default") if reason == DEFAULT else None
-    return Step(hop.name, action, reason, place, tuple(considered), translated)
+    beyond = _beyond(documents, hop, packet, considered, passes=action is Action.ACCEPT)
+    return Step(hop.name, action, reason, place, tuple(considered), *beyond)
+
+
+def _beyond(
+    documents: DocumentSet, hop: Hop, packet: Packet, considered: Sequence[Considered], *, passes: bool
+) -> tuple[Packet | None, str]:
+    """What the packet is behind the hop, where it may get there and is translated, and by which of several uplinks."""
+    if not passes and not any(each.said.startswith(PERHAPS) for each in considered):
+        return None, ""
+    uplink, name = _uplink(documents, hop, packet, considered) if packet.side == INSIDE else (0, "")
+    outer = translated(hop, packet, uplink)
+    return None if outer == packet else outer if packet.side == INSIDE else packet, name
+
+
+def _uplink(documents: DocumentSet, hop: Hop, packet: Packet, considered: Sequence[Considered]) -> tuple[int, str]:
+    """The uplink that a connection with these marks takes while all are up, and its network function."""
+    routing = by_name(documents)[hop.name].router
+    if routing is None or not routing.uplinks:
+        return 0, ""
+    sides = (routing.outside, *(each.outside for each in routing.uplinks))
+    names = (documents.topology.model.path[0], *(each.nic for each in routing.uplinks))
+    destination = (IPv4Address if packet.version == 4 else IPv6Address)(packet.destination)
+    on_link = [at for at, side in enumerate(sides) if any(destination in each.network for each in side)]
+    rules = {rule.name: rule.mark for rule in documents.policy.model.traffic.rules}
+    marks = [rules[each.name] for each in considered if each.said.startswith("matches: mark")]
+    marked = [at for at, each in enumerate(routing.uplinks, start=1) if marks and marks[-1] in each.marks]
+    leading = [at for at, side in enumerate(sides) if any(each.version == packet.version for each in side)]
+    found = next(iter((*on_link, *marked, *leading)), 0)
+    return found, names[found]
 
 
 def _is_spoofed(ruleset: Ruleset, packet: Packet) -> bool:
@@ -134,14 +173,14 @@ def _consider(documents: DocumentSet, index: int, rule: Rule, packet: Packet) ->
         return Considered(rule.name, place, f"matches: {rule.action}, and goes on", decides=False)
     if surely_matches(rule, packet):
         return Considered(rule.name, place, f"matches: {rule.action}", decides=True)
-    return Considered(rule.name, place, f"perhaps: {rule.action} {_condition(rule)}", decides=False)
+    return Considered(rule.name, place, f"{PERHAPS}{rule.action} {_condition(rule)}", decides=False)
 
 
 def _condition(rule: Rule) -> str:
     if rule.limit is not None:
         return f"while there are no more than {rule.limit}"
     if rule.schedule is not None:
-        return f"at {rule.schedule}"
+        return f"on {rule.schedule}"
     return "if a DNS answer gave this address for its name"
 
 

@@ -34,6 +34,11 @@ LONGEST_PAGE: Final = 60_000
 TIME_TO_LIVE_S: Final = 300
 
 
+def further_mac(number: int) -> bytes:
+    """The MAC address of the gateway behind another wire, counted from 1."""
+    return PEER_MAC[:5] + bytes([PEER_MAC[5] + number])
+
+
 def _texts(*addresses: str) -> tuple[Address, ...]:
     return tuple(ip_address(each) for each in addresses)
 
@@ -43,7 +48,9 @@ class Site:
     """What there is behind the wire."""
 
     gateways: tuple[Address, ...] = _texts("10.0.0.1", "2001:db8:a::1")
-    """Addresses on the user's network, each a resolver too."""
+    """Addresses on the network that the wire leads to, each a resolver too."""
+    resolvers: tuple[Address, ...] = _texts("198.51.100.53", "2001:db8:b::53")
+    """Resolvers of the internet, beyond the gateways."""
     names: Mapping[str, tuple[Address, ...]] = field(
         default_factory=lambda: {
             "www.example.com": _texts("198.51.100.10", "2001:db8:b::10"),
@@ -65,7 +72,7 @@ class Site:
 
     def is_here(self, address: Address) -> bool:
         """Whether anything has that address."""
-        return address in self.gateways or any(address in each for each in self.names.values())
+        return address in (*self.gateways, *self.resolvers) or any(address in each for each in self.names.values())
 
 
 @final
@@ -111,7 +118,8 @@ class Peer:
             query = DNSRecord.parse(frame[packet.payload : packet.end])
         except (DNSError, ValueError):
             return []
-        if query.header.qr or len(query.questions) != 1 or _address(packet) not in self._site.gateways:
+        resolvers = (*self._site.gateways, *self._site.resolvers)
+        if query.header.qr or len(query.questions) != 1 or _address(packet) not in resolvers:
             return []
         answer = query.reply()
         addresses = self._site.names.get(str(query.q.qname).rstrip(".").lower())

@@ -1,4 +1,4 @@
-"""What outlives a run and a reboot: the ledger of enrolments and decisions, and the state of each topology's TPM.
+"""What outlives a run and a reboot: the ledger of enrolments and decisions, each topology's TPM and secrets.
 
 ``$VAFW_STATE_DIR``, else beside the run directories where ``$VAFW_RUN_DIR`` chose their place, else
 ``$XDG_STATE_HOME/vafw/trust`` (``~/.local/state``). Not the run directory, which a reboot may clear: a TPM whose keys
@@ -29,3 +29,8 @@ def ledger_path() -> Path:
 def platform_state(topology: str) -> Path:
     """Where the platform of a topology keeps what must survive, its TPM among it."""
     return state_folder() / "platforms" / topology
+
+
+def secrets_folder(topology: str) -> Path:
+    """Where the secrets lie that appliances of a topology keep."""
+    return state_folder() / "secrets" / topology

@@ -20,6 +20,11 @@ INSIDE = "inside"
 """The port that faces the user."""
 
 
+def uplink_port(number: int) -> str:
+    """The port of a router's way to the wire, counted from 0: ``outside``, ``outside-2``, ``outside-3``."""
+    return OUTSIDE if not number else f"{OUTSIDE}-{number + 1}"
+
+
 def opposite(port: str) -> str:
     """The other end of an inline appliance."""
     return INSIDE if port == OUTSIDE else OUTSIDE

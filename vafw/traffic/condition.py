@@ -112,6 +112,13 @@ class Schedule:
             return self._on(day) and self.start_s <= second < self.end_s
         return (self._on(day) and second >= self.start_s) or (self._on(day - 1) and second < self.end_s)
 
+    def within_days(self) -> tuple[Schedule, ...]:
+        """The same as windows that end on the day on which they begin: one over midnight is two."""
+        if self.start_s < self.end_s:
+            return (self,)
+        later = tuple(day for at, day in enumerate(DAYS) if DAYS[at - 1] in self.days)
+        return Schedule(self.days, self.start_s, DAY_S), Schedule(later, 0, self.end_s)
+
     def _on(self, day: int) -> bool:
         return DAYS[(day + _EPOCH_WEEKDAY) % 7] in self.days
 

@@ -5,9 +5,9 @@ moves its connection on; a packet that would open one gets a connection that is 
 puts it there once a rule has accepted it. Nothing else creates state, so a flood that is dropped costs no entry.
 
 After the Linux connection tracker, with three differences, all narrower. A packet must also come from the side its
-connection says (the kernel leaves that to reverse path filtering), VLANs are separate networks, and what needs a state
-machine that is not here (SCTP, DCCP, PPTP's GRE) is invalid. Other protocols, ESP among them, are known by their
-addresses.
+connection says, and by its uplink (the kernel leaves that to reverse path filtering), VLANs are separate networks, and
+what needs a state machine that is not here (SCTP, DCCP, PPTP's GRE) is invalid. Other protocols, ESP among them, are
+known by their addresses.
 
 The hard part is the ICMP error: it is related when what it quotes is a packet of a connection, sent by the host the
 error goes to. The quotation's tuple is therefore looked up backwards.
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from vafw.traffic.appliance import opposite
+from vafw.traffic.appliance import OUTSIDE, opposite
 from vafw.traffic.flows import Flow
 from vafw.traffic.frame import NO_NEXT_HEADER, Frame
 from vafw.traffic.packet_tuple import Tuple, inverted, tuple_of
@@ -72,6 +72,8 @@ class Connection:
     """Where the engine counts its packets."""
     mark: int = 0
     """What a rule marked it with; 0: nothing."""
+    uplink: int = 0
+    """By which of a router's ways to the wire its packets go, on the side outside."""
     reply: Tuple | None = None
     """Tuple of the answers, where it is translated and these are not the inverse of `original`."""
 
@@ -108,23 +110,28 @@ class Connections:
     def __iter__(self) -> Iterator[Connection]:
         return iter(self._confirmed.values())
 
-    def track(self, frame: bytes, packet: Frame, side: str, now_s: float) -> tuple[State, Connection | None, int]:
-        """The packet's state, its connection where it has one, and its direction in it."""
+    def track(
+        self, frame: bytes, packet: Frame, side: str, now_s: float, uplink: int = 0
+    ) -> tuple[State, Connection | None, int]:
+        """The packet's state, its connection where it has one, and its direction in it.
+
+        `uplink` is the number of the one it came by, where it came from outside.
+        """
         protocol = packet.protocol
         if protocol in _UNKNOWABLE:
             return State.INVALID, None, ORIGINAL
         if protocol == GRE and packet.end - packet.transport >= 4 and frame[packet.transport + 1] & 7 == _PPTP:
             return State.INVALID, None, ORIGINAL
         if protocol in (ICMP, ICMPV6):
-            special = self._track_icmp(frame, packet, side, now_s)
+            special = self._track_icmp(frame, packet, (side, uplink), now_s)
             if special:
                 return special
         key = tuple_of(packet)
         entry = self._find(key, now_s)
         if entry is None:
-            return self._open(frame, packet, key, side, now_s)
+            return self._open(frame, packet, key, (side, uplink), now_s)
         connection, direction = entry
-        if side != (connection.side if direction == ORIGINAL else opposite(connection.side)):
+        if not _is_of_its_side(connection, direction, side, uplink):
             return State.WRONG_SIDE, None, direction
         tcp = connection.tcp
         if tcp is None:
@@ -135,7 +142,7 @@ class Connections:
                 return State.INVALID, None, direction
             if judgement is Judgement.REOPENS:
                 self.forget(connection)
-                return self._open(frame, packet, key, side, now_s)
+                return self._open(frame, packet, key, (side, uplink), now_s)
             if judgement is Judgement.ENDS:
                 self.forget(connection)
             connection.expires_s = now_s + tcp.timeout_s
@@ -173,6 +180,11 @@ class Connections:
         other._by_tuple = {key: entry for key, entry in self._by_tuple.items() if entry[0].original in other._confirmed}
         return other
 
+    def forget_uplink(self, uplink: int) -> None:
+        """Remove whatever goes by an uplink."""
+        for connection in [each for each in self._confirmed.values() if each.uplink == uplink]:
+            self.forget(connection)
+
     def forget(self, connection: Connection) -> None:
         """Remove the connection."""
         self._confirmed.pop(connection.original, None)
@@ -188,9 +200,9 @@ class Connections:
         return entry
 
     def _open(
-        self, frame: bytes, packet: Frame, key: Tuple, side: str, now_s: float
+        self, frame: bytes, packet: Frame, key: Tuple, came_by: tuple[str, int], now_s: float
     ) -> tuple[State, Connection | None, int]:
-        connection = Connection(key, side, now_s, now_s)
+        connection = Connection(key, came_by[0], now_s, now_s, uplink=came_by[1])
         if packet.protocol == TCP:
             tcp = TcpTracker()
             if not tcp.begin(frame, packet):
@@ -204,7 +216,7 @@ class Connections:
         return State.NEW, connection, ORIGINAL
 
     def _track_icmp(
-        self, frame: bytes, packet: Frame, side: str, now_s: float
+        self, frame: bytes, packet: Frame, came_by: tuple[str, int], now_s: float
     ) -> tuple[State, Connection | None, int] | None:
         """What becomes of ICMP that is no query and no answer; None: look it up like all else."""
         kind = packet.icmp_type
@@ -215,7 +227,7 @@ class Connections:
         is_error = kind in _ICMP_ERRORS if packet.version == 4 else kind < 128
         if is_error:
             quoted = quotation(frame, packet)
-            return self._related(packet, quoted, side, now_s) if quoted else (State.INVALID, None, ORIGINAL)
+            return self._related(packet, quoted, came_by, now_s) if quoted else (State.INVALID, None, ORIGINAL)
         if packet.version == 4 and kind > _HIGHEST_ICMP_TYPE:
             return State.INVALID, None, ORIGINAL
         if kind not in _QUERIES[packet.protocol] and self._find(tuple_of(packet), now_s) is None:
@@ -223,7 +235,7 @@ class Connections:
         return None
 
     def _related(
-        self, packet: Frame, quoted: Quotation, side: str, now_s: float
+        self, packet: Frame, quoted: Quotation, came_by: tuple[str, int], now_s: float
     ) -> tuple[State, Connection | None, int]:
         network = packet.version << 8 | quoted.protocol
         key = (
@@ -234,7 +246,7 @@ class Connections:
         if entry is None or packet.destination != quoted.source:
             return State.INVALID, None, ORIGINAL
         connection, direction = entry
-        if side != (connection.side if direction == ORIGINAL else opposite(connection.side)):
+        if not _is_of_its_side(connection, direction, *came_by):
             return State.WRONG_SIDE, None, direction
         return State.RELATED, connection, direction
 
@@ -250,6 +262,12 @@ class Connections:
         for each in oldest:  # look at others the next time
             self._confirmed.move_to_end(each.original)
         return False
+
+
+def _is_of_its_side(connection: Connection, direction: int, side: str, uplink: int) -> bool:
+    """Whether packets of this direction may come in there."""
+    of_side = side == (connection.side if direction == ORIGINAL else opposite(connection.side))
+    return of_side and (side != OUTSIDE or uplink == connection.uplink)
 
 
 def _timeout(connection: Connection, now_s: float) -> int:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from vafw.traffic.dns import messages_in
+from vafw.traffic.dns_answer_stream import AnswerStream
 from vafw.traffic.frame import ACK, FIN, SYN, URG, Frame
 
 DEFAULT_LIMIT: Final = 1024
@@ -46,6 +47,8 @@ class Stream:
     """Whether the server has sent its FIN, after which it answers nothing."""
     heard_s: float = 0.0
     """When the client was heard last."""
+    answers: AnswerStream | None = None
+    """What the server has sent so far, once its beginning is proven."""
 
     def completes(self, segment: Frame, data: bytes) -> tuple[bytes, ...] | None:
         """The queries that the segment completes; None: it is out of turn or contradicts what was sent.
@@ -94,20 +97,22 @@ class Streams:
         self._streams[key] = Stream(begins, heard_s=now_s)
         return True
 
-    def answer(self, segment: Frame) -> None:
-        """What a server sends: its SYN proves where the stream begins, its FIN that it is over."""
+    def answer(self, segment: Frame) -> Stream | None:
+        """What a server sends: its SYN proves where the stream begins, its FIN that it is over; the stream it is of."""
         stream = self._streams.get(
             (segment.vlans, segment.destination, segment.source, segment.destination_port, segment.source_port)
         )
         if stream is None:
-            return
+            return None
         if segment.flags & SYN and segment.flags & ACK:
             if segment.acknowledgement == stream.begins:
                 stream.proven = True
+                stream.answers = stream.answers or AnswerStream(segment.sequence + 1 & 0xFFFFFFFF)
             else:  # two beginnings are in play, and the client could choose
                 stream.refused = True
         elif segment.flags & FIN:
             stream.over = True
+        return stream
 
     def _make_room(self, now_s: float) -> bool:
         """Forget the oldest stream that is over, silent, or not proven; nothing of the last kind has carried data."""

@@ -21,10 +21,11 @@ A connection is picked up in its middle where a rule accepts its packet, as the 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
-from vafw.traffic.appliance import INSIDE
+from vafw.traffic.appliance import INSIDE, uplink_port
 from vafw.traffic.conditions import Conditions, patterns_of
 from vafw.traffic.conntrack import DEFAULT_LIMIT, Connection, Connections
 from vafw.traffic.first_match import FirstMatch, boundaries
@@ -96,6 +97,12 @@ class Decision:
     """What the packet's connection is marked with; 0: nothing."""
     sent: bytes | None = None
     """What leaves in place of the frame; None: the frame itself, as it came."""
+    uplink: int = 0
+    """By which of a router's ways to the wire it leaves, if it leaves to the wire."""
+
+
+ChooseUplink: TypeAlias = Callable[[tuple[int, int], int], int]
+"""IP version and address of a destination, and the connection's mark: the number of the uplink."""
 
 
 class Engine:
@@ -108,18 +115,20 @@ class Engine:
         connections: int = DEFAULT_LIMIT,
         wall_offset_s: float | None = None,
         own: OwnAddresses | None = None,
+        choose_uplink: ChooseUplink = lambda _host, _mark: 0,
     ) -> None:
         """`connections`: how many are followed at a time; what would open one more is dropped.
 
         `own` are the addresses of a firewall in routed mode; without them nothing is translated, and a ruleset that
-        asks for it is refused with a ValueError. `wall_offset_s` added to the time of a packet gives seconds since 1970
-        for schedules; None: not known.
+        asks for it is refused with a ValueError. `choose_uplink` says by which of its ways to the wire a new connection
+        leaves. `wall_offset_s` added to the time of a packet gives seconds since 1970 for schedules; None: not known.
         """
         if own is None and ruleset.nat != Nat():
             raise ValueError("a firewall without addresses of its own must have no nat")
         self.ruleset = ruleset
         self.own = own
-        self._translator = Translator(ruleset.nat, own.outer) if own is not None else None
+        self._translator = Translator(ruleset.nat, own.outers) if own is not None else None
+        self._choose_uplink = choose_uplink
         self.conditions = Conditions(ruleset, wall_offset_s=wall_offset_s)
         self.connections = Connections(connections)
         self.flows = FlowTable()
@@ -138,8 +147,8 @@ class Engine:
         inside = ruleset.inside
         self._inside = inside and {4: boundaries(inside.v4), 6: boundaries(inside.v6)}
 
-    def decide(self, frame: bytes, side: str, now_s: float) -> Decision:
-        """Decide on a frame that came in by the port `side` at `now_s` seconds."""
+    def decide(self, frame: bytes, side: str, now_s: float, uplink: int = 0) -> Decision:
+        """Decide on a frame that came in on `side` at `now_s` seconds, from outside by that uplink."""
         packet = parse(frame)
         if isinstance(packet, Malformed):
             return self._malformed(frame, packet)
@@ -157,8 +166,8 @@ class Engine:
         if side == INSIDE and self._inside is not None and self._is_spoofed(packet):
             return self._note(frame, Decision(Action.DROP, SPOOFED, packet), side, now_s)
         if packet.more_fragments or packet.fragment_offset:
-            return self._decide_fragment(frame, packet, side, now_s)
-        return self._decide_packet(frame, packet, side, now_s)[0]
+            return self._decide_fragment(frame, packet, (side, uplink), now_s)
+        return self._decide_packet(frame, packet, (side, uplink), now_s)[0]
 
     def succeeded_by(self, ruleset: Ruleset) -> Engine:
         """The engine that goes on with another ruleset; this one can still be kept instead.
@@ -166,7 +175,8 @@ class Engine:
         It takes over counts, flows and those connections whose first packet the new rules accept too. Datagrams that
         are on their way in pieces are forgotten: what is left of them is dropped.
         """
-        follower = Engine(ruleset, wall_offset_s=self.conditions.wall_offset_s, own=self.own)
+        wall_offset_s = self.conditions.wall_offset_s
+        follower = Engine(ruleset, wall_offset_s=wall_offset_s, own=self.own, choose_uplink=self._choose_uplink)
         follower.conditions.names = self.conditions.names.kept(patterns_of(ruleset))
         follower.connections = self.connections.kept(follower._would_accept)
         follower.flows, follower.malformed = self.flows, self.malformed
@@ -189,10 +199,11 @@ class Engine:
         return (rule.action if rule else self.ruleset.default) is Action.ACCEPT
 
     def _decide_packet(
-        self, frame: bytes, packet: Frame, side: str, now_s: float
+        self, frame: bytes, packet: Frame, came_by: tuple[str, int], now_s: float
     ) -> tuple[Decision, Connection | None, int]:
         """Decide on a packet or a first fragment; with the connection it belongs to, and its direction in it."""
-        state, connection, direction = self.connections.track(frame, packet, side, now_s)
+        side, uplink = came_by
+        state, connection, direction = self.connections.track(frame, packet, side, now_s, uplink)
         if (
             state is State.RELATED
             and connection is not None
@@ -204,8 +215,10 @@ class Engine:
             decision = self._decide_state(frame, packet, side, now_s, (state, connection, direction))
         else:
             decision = self._decide_established(frame, packet, connection, now_s)
-        if connection is not None and connection.reply is not None and decision.action is Action.ACCEPT:
-            decision.sent = translated(frame, packet, connection, direction, is_error=state is State.RELATED)
+        if connection is not None and decision.action is Action.ACCEPT:
+            decision.uplink = connection.uplink
+            if connection.reply is not None:
+                decision.sent = translated(frame, packet, connection, direction, is_error=state is State.RELATED)
         return decision, connection, direction
 
     def _decide_established(self, frame: bytes, packet: Frame, connection: Connection, now_s: float) -> Decision:
@@ -242,7 +255,7 @@ class Engine:
         if state in (State.RELATED, State.INVALID, State.ESTABLISHED):
             return self._note(frame, decision, side, now_s)
         if decision.action is Action.ACCEPT and connection is not None:
-            if not connection.confirmed and not self._translate(connection):
+            if not connection.confirmed and not self._route(question, connection):
                 decision = Decision(Action.DROP, NO_PORT, packet)
             elif not self.connections.confirm(connection, now_s):
                 decision = Decision(Action.DROP, TABLE_FULL, packet)
@@ -250,12 +263,14 @@ class Engine:
                 connection.flow = self.flows.at(connection.original, side, decision.rule, Action.ACCEPT, now_s)
         return self._note(frame, decision, side, now_s)
 
-    def _translate(self, connection: Connection) -> bool:
-        """Choose what a new connection is translated to; False: nothing is free."""
+    def _route(self, question: Packet, connection: Connection) -> bool:
+        """Choose by which uplink a new connection goes, and what it is translated to; False: nothing is free."""
         if self._translator is None:
             return True
-        led = self._translator.destination(connection.original, connection.side)
-        hidden = self._translator.source(led, connection.side, self.connections.is_taken)
+        if connection.side == INSIDE:
+            connection.uplink = self._choose_uplink((question.version, question.destination), connection.mark)
+        led = self._translator.destination(connection.original, connection.side, connection.uplink)
+        hidden = self._translator.source(led, connection.side, self.connections.is_taken, connection.uplink)
         if hidden is not None and hidden != connection.original:
             connection.reply = inverted(hidden)
         return hidden is not None
@@ -267,7 +282,7 @@ class Engine:
             if connection.reply is not None:
                 sent = connection.sent_as if direction == ORIGINAL else inverted(connection.original)
             else:
-                sent = self._translator.destination(connection.original, connection.side)
+                sent = self._translator.destination(connection.original, connection.side, connection.uplink)
             if sent is not None and (connection.reply is not None or direction == ORIGINAL):
                 destination = sent[3]
                 port = sent[5] if packet.protocol in (TCP, UDP) else 0
@@ -301,9 +316,11 @@ class Engine:
         if rule.action is Action.LOG or rule.log:
             decision.log, decision.logged_by = True, rule.name
 
-    def _decide_fragment(self, frame: bytes, packet: Frame, side: str, now_s: float) -> Decision:
+    def _decide_fragment(self, frame: bytes, packet: Frame, came_by: tuple[str, int], now_s: float) -> Decision:
+        side, uplink = came_by
+        port = side if side == INSIDE else uplink_port(uplink)
         if packet.fragment_offset:
-            fate = self._fragments.follow(packet, side, now_s)
+            fate = self._fragments.follow(packet, port, now_s)
             if fate is None:
                 return self._note(frame, Decision(Action.DROP, FRAGMENT, packet), side, now_s)
             tcp = fate.connection.tcp if fate.connection else None
@@ -312,15 +329,17 @@ class Engine:
                 tcp.extend(fate.direction, fate.sequence + data)
             action = Action.DROP if fate.action is Action.REJECT else fate.action
             decision = Decision(action, fate.rule, packet)
-            if fate.connection is not None and fate.connection.reply is not None and action is Action.ACCEPT:
-                decision.sent = translated(frame, packet, fate.connection, fate.direction)
+            if fate.connection is not None and action is Action.ACCEPT:
+                decision.uplink = fate.connection.uplink
+                if fate.connection.reply is not None:
+                    decision.sent = translated(frame, packet, fate.connection, fate.direction)
             return self._note(frame, decision, side, now_s)
-        if not self._fragments.begins(packet, side, now_s):
+        if not self._fragments.begins(packet, port, now_s):
             return self._note(frame, Decision(Action.DROP, FRAGMENT, packet), side, now_s)
-        decision, connection, direction = self._decide_packet(frame, packet, side, now_s)
+        decision, connection, direction = self._decide_packet(frame, packet, came_by, now_s)
         header_begins_at = packet.sequence - (packet.payload - packet.transport)
         fate = Fate(decision.action, decision.rule, connection, direction, header_begins_at)
-        self._fragments.decide(packet, side, now_s, fate)
+        self._fragments.decide(packet, port, now_s, fate)
         return decision
 
     def _is_spoofed(self, packet: Frame) -> bool:

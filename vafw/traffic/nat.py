@@ -121,9 +121,16 @@ class OwnAddresses:
     """The addresses of a firewall in routed mode."""
 
     outer: Mapping[int, int]
-    """The one outside that sources are hidden behind and ports are led from, by IP version."""
+    """The one outside that sources are hidden behind and ports are led from, by IP version; of the first uplink."""
     addresses: frozenset[tuple[int, int]]
     """IP version and address of all of them, on both sides: no connection of others ends there."""
+    further: tuple[Mapping[int, int], ...] = ()
+    """The same as `outer` of each uplink besides the first."""
+
+    @property
+    def outers(self) -> tuple[Mapping[int, int], ...]:
+        """The outer addresses of every uplink, by its number."""
+        return (self.outer, *self.further)
 
 
 def _each(value: Value, where: str, read: Callable[[Value, str], Item]) -> tuple[Item, ...]:

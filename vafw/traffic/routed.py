@@ -1,9 +1,10 @@
-"""What a firewall needs besides its rules to be a router between two links: addresses, neighbours, and a next hop.
+"""What a firewall needs besides its rules to be a router between two sides: addresses, neighbours, and a next hop.
 
-The smallest router that can hide a network: one link on each side, each with the firewall's own addresses, a gateway
-outside for each family and none inside. What comes in on one link can only leave by the other. It answers ARP and
-neighbour solicitation for its own addresses and echo requests from the inside, and nothing else; it decrements the hop
-limit and says so where that ends a packet. Pure as every appliance: frames and the time come in, frames go out.
+The smallest router that can hide a network: one link inside, and one outside or several (`uplinks`), each with the
+firewall's own addresses, a gateway outside for each family and none inside. What comes in on one side can only leave
+by the other. It answers ARP and neighbour solicitation for its own addresses and echo requests from the inside, and
+nothing else; it decrements the hop limit and says so where that ends a packet. Pure as every appliance: frames and the
+time come in, frames go out.
 
     frame ─▶ to my MAC? ─▶ ARP, ND: answer or learn ─▶ hop limit ─▶ `Engine.decide` ─▶ next hop ─▶ neighbour known? send
                                                                                         └─ ask, and keep it meanwhile
@@ -15,14 +16,14 @@ must be translated. Fragments are translated one by one, never put together.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
 from typing import Final, TypeAlias
 
 from vafw.trace import Value
 from vafw.traffic import build, config
-from vafw.traffic.appliance import INSIDE, OUTSIDE
+from vafw.traffic.appliance import INSIDE, OUTSIDE, uplink_port
 from vafw.traffic.frame import ARP, Frame
 from vafw.traffic.nat import OwnAddresses
 from vafw.traffic.packet import ICMP, ICMPV6
@@ -50,25 +51,37 @@ class Link:
     addresses: tuple[Interface, ...]
     gateways: tuple[Host, ...] = ()
     """Next hops for what is not on the link."""
+    marks: frozenset[int] = frozenset()
+    """Marks of connections that leave by it rather than by another."""
 
     @classmethod
     def from_config(cls, value: Value, where: str) -> Link:
-        """Read ``{"mac": ..., "addresses": [...], "gateway": [...]}``; ValueError names the place in `where`."""
-        entry = config.mapping(value, where, {"mac", "addresses", "gateway"})
+        """Read ``{"mac", "addresses", "gateway", "marks"}``; ValueError names the place in `where`."""
+        entry = config.mapping(value, where, {"mac", "addresses", "gateway", "marks"})
         mac = bytes.fromhex(config.text(entry.get("mac"), f"{where}.mac").replace(":", ""))
         if len(mac) != 6 or mac[0] & 1:
             raise ValueError(f"{where}.mac must be the MAC address of one card, not {entry.get('mac')!r}")
         addresses = config.texts(entry.get("addresses", []), f"{where}.addresses")
         gateways = map(ip_address, config.texts(entry.get("gateway", []), f"{where}.gateway"))
-        return cls(mac, tuple(map(ip_interface, addresses)), tuple((each.version, int(each)) for each in gateways))
+        marks = config.sequence(entry.get("marks", []), f"{where}.marks")
+        return cls(
+            mac,
+            tuple(map(ip_interface, addresses)),
+            tuple((each.version, int(each)) for each in gateways),
+            frozenset(config.integer(each, f"{where}.marks", 1, 0xFFFFFFFF) for each in marks),
+        )
 
     def own(self) -> frozenset[Host]:
         """Its own addresses."""
         return frozenset((each.version, int(each)) for each in self.addresses)
 
+    def holds(self, host: Host) -> bool:
+        """Whether a network of the link has the host."""
+        return any(_holds(each, host) for each in self.addresses)
+
     def next_hop(self, host: Host) -> Host | None:
         """Whom to send to: the host itself on the link, else the gateway of its family; None: nobody."""
-        if any(_holds(each, host) for each in self.addresses):
+        if self.holds(host):
             return host
         return next((each for each in self.gateways if each[0] == host[0]), None)
 
@@ -89,28 +102,39 @@ class Links:
 
     outside: Link
     inside: Link
+    further: tuple[Link, ...] = ()
+    """Uplinks besides the one outside."""
 
     @classmethod
     def from_config(cls, value: Value, where: str = "router") -> Links:
-        """Read ``{"outside": ..., "inside": ...}``; ValueError names the place in `where`."""
-        entry = config.mapping(value, where, {OUTSIDE, INSIDE})
+        """Read ``{"outside": ..., "inside": ..., "uplinks": [...]}``; ValueError names the place in `where`."""
+        entry = config.mapping(value, where, {OUTSIDE, INSIDE, "uplinks"})
+        further = config.sequence(entry.get("uplinks", []), f"{where}.uplinks")
         return cls(
             Link.from_config(entry.get(OUTSIDE), f"{where}.outside"),
             Link.from_config(entry.get(INSIDE), f"{where}.inside"),
+            tuple(Link.from_config(each, f"{where}.uplinks[{at}]") for at, each in enumerate(further)),
         )
 
-    def at(self, port: str) -> Link:
-        """The side of that port."""
-        return self.inside if port == INSIDE else self.outside
+    @property
+    def uplinks(self) -> tuple[Link, ...]:
+        """Every link outside, the path's own first."""
+        return (self.outside, *self.further)
+
+    def by_port(self) -> dict[str, Link]:
+        """Every link by the port that it is at."""
+        return {INSIDE: self.inside, **{uplink_port(at): each for at, each in enumerate(self.uplinks)}}
 
     def own_addresses(self) -> OwnAddresses:
         """What the engine has to know of them."""
-        outer = {version: own for version in (4, 6) if (own := self.outside.source(version)) is not None}
-        return OwnAddresses(outer, self.outside.own() | self.inside.own())
+        outer, *further = (
+            {version: own for version in (4, 6) if (own := each.source(version)) is not None} for each in self.uplinks
+        )
+        return OwnAddresses(outer, self.inside.own().union(*(each.own() for each in self.uplinks)), tuple(further))
 
     def side_of(self, host: Host) -> str:
         """The side on which a host is to be found: inside where a link there holds it."""
-        return INSIDE if any(_holds(each, host) for each in self.inside.addresses) else OUTSIDE
+        return INSIDE if self.inside.holds(host) else OUTSIDE
 
 
 @dataclass(slots=True)
@@ -121,9 +145,10 @@ class _Neighbour:
 
 
 class Neighbours:
-    """The MAC addresses of hosts on both links, and the frames that wait for one."""
+    """The MAC addresses of hosts on every link, and the frames that wait for one."""
 
-    def __init__(self, links: Links) -> None:
+    def __init__(self, links: Mapping[str, Link]) -> None:
+        """`links` by port."""
         self._links = links
         self._known: OrderedDict[tuple[str, Host], _Neighbour] = OrderedDict()
         self._waiting: dict[tuple[str, Host], deque[bytes]] = {}
@@ -138,7 +163,7 @@ class Neighbours:
         if len(self._known) > MOST_NEIGHBOURS:
             forgotten, _ = self._known.popitem(last=False)
             self._waiting.pop(forgotten, None)
-        link = self._links.at(port)
+        link = self._links[port]
         if known.mac is not None:
             yield known.mac + link.mac + frame[12:]
         else:
@@ -146,7 +171,7 @@ class Neighbours:
         stale = known.mac is None or now_s - known.heard_s > STALE_S
         if stale and now_s - known.asked_s >= ASK_AGAIN_S:
             known.asked_s = now_s
-            yield from self._question(link, host)
+            yield from question(link, host)
 
     def learn(self, port: str, host: Host, mac: bytes, now_s: float) -> Iterator[bytes]:
         """Take what a host said of itself, if it was asked; the frames that waited for it."""
@@ -155,17 +180,19 @@ class Neighbours:
             return
         known.mac, known.heard_s = mac, now_s
         for frame in self._waiting.pop((port, host), ()):
-            yield mac + self._links.at(port).mac + frame[12:]
+            yield mac + self._links[port].mac + frame[12:]
 
     def drop_waiting(self, port: str, host: Host) -> None:
         """Forget the frames that wait for a host."""
         self._waiting.pop((port, host), None)
 
-    def _question(self, link: Link, host: Host) -> Iterator[bytes]:
-        source = link.source(host[0])
-        if source is not None:
-            ask = build.arp_request if host[0] == 4 else build.neighbour_solicitation
-            yield ask(link.mac, source, host[1])
+
+def question(link: Link, host: Host) -> Iterator[bytes]:
+    """The frame that asks a host on the link for its MAC address; none where the link has no address of its family."""
+    source = link.source(host[0])
+    if source is not None:
+        ask = build.arp_request if host[0] == 4 else build.neighbour_solicitation
+        yield ask(link.mac, source, host[1])
 
 
 def asked_for(frame: bytes, packet: Frame, own: Iterable[Host]) -> bool:

@@ -11,7 +11,7 @@ it. After Linux, the error's own source becomes the firewall's where the directi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from struct import Struct
 from typing import Final
 
@@ -38,25 +38,25 @@ _SEARCH: Final = 4096
 class Translator:
     """What new connections are translated to."""
 
-    def __init__(self, nat: Nat, outer: Mapping[int, int]) -> None:
-        """`outer` is the firewall's own address outside, by IP version."""
+    def __init__(self, nat: Nat, outers: Sequence[Mapping[int, int]]) -> None:
+        """`outers` are the firewall's own addresses outside: for each uplink one by IP version."""
         self._nat = nat
-        self._outer = dict(outer)
+        self._outers = tuple(map(dict, outers))
 
-    def destination(self, key: Tuple, side: str) -> Tuple:
+    def destination(self, key: Tuple, side: str, uplink: int = 0) -> Tuple:
         """The tuple with the host that a port forward leads to; as it is where none is meant."""
         vlans, network, source, destination, first, second = key
         version, protocol = network >> 8, network & 0xFF
-        if side != OUTSIDE or self._outer.get(version) != destination:
+        if side != OUTSIDE or self._outers[uplink].get(version) != destination:
             return key
         to = self._nat.forwarded(version, protocol, second)
         return key if to is None else (vlans, network, source, to[0], first, to[1])
 
-    def source(self, key: Tuple, side: str, is_taken: Callable[[Tuple], bool]) -> Tuple | None:
-        """The tuple with the firewall's own address as source where it is masqueraded; None: no port is free."""
+    def source(self, key: Tuple, side: str, is_taken: Callable[[Tuple], bool], uplink: int = 0) -> Tuple | None:
+        """The tuple with the uplink's own address as source where it is masqueraded; None: no port is free."""
         vlans, network, source, destination, first, second = key
         version = network >> 8
-        outer = self._outer.get(version)
+        outer = self._outers[uplink].get(version)
         if side != INSIDE or outer is None or not self._nat.masquerade.contains(version, source):
             return key
         for port in _candidates(first):

@@ -7,6 +7,7 @@
     5 REPORT         address, length of a JSON object
     6 SET_TIMER      TSC at which vector TIMER is wanted; 0: no more
     7 CONFIGURED     1 the new configuration is in force or 0 the old one is, address, length of a sentence
+    8 WALL_CLOCK     address of 8 bytes for the time, in nanoseconds since 1970, UTC, when the TSC was 0; 0: not known
 
 There is no call that names another VM, a link, a device or host memory. Every address is the guest's own and looked up
 in its EPT; a call that makes no sense is answered with an error and changes nothing.
@@ -44,6 +45,7 @@ class Hypercall(IntEnum):
     REPORT = 5
     SET_TIMER = 6
     CONFIGURED = 7
+    WALL_CLOCK = 8
 
 
 class Status(IntEnum):
@@ -73,6 +75,8 @@ class HypercallTable:
         self._wiring = wiring
         self._journal = journal
         self._interrupt = interrupt
+        self.wall_ns = 0
+        """What `WALL_CLOCK` says."""
         self._calls: Mapping[int, Callable[[Vm, Registers], None]] = {
             Hypercall.LINK_SETUP: self._link_setup,
             Hypercall.LINK_DOORBELL: self._link_doorbell,
@@ -81,6 +85,7 @@ class HypercallTable:
             Hypercall.REPORT: self._report,
             Hypercall.SET_TIMER: self._set_timer,
             Hypercall.CONFIGURED: self._configured,
+            Hypercall.WALL_CLOCK: self._wall_clock,
         }
 
     def call(self, vm: Vm, registers: Registers) -> Status:
@@ -137,6 +142,9 @@ class HypercallTable:
 
     def _set_timer(self, vm: Vm, registers: Registers) -> None:
         vm.deadline_ns = registers.rbx or None
+
+    def _wall_clock(self, vm: Vm, registers: Registers) -> None:
+        vm.memory.write(registers.rbx, self.wall_ns.to_bytes(8, "little"))
 
 
 def _port(vm: Vm, number: int) -> LinkPort:

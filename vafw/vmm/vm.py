@@ -36,6 +36,7 @@ class Vector(IntEnum):
     PROBE = 0x32
     DRAW = 0x33
     CONFIGURE = 0x34
+    CLOCK = 0x35
     FIRST_PORT = 0x40
     FIRST_FUNCTION = 0x60
     END = 0x80

@@ -77,8 +77,8 @@ class Vmm:
         self.wiring = Wiring(self._journal)
         self._vms: dict[str, Vm] = {}
         self._functions = FunctionRoster(root_complex, remapping, self._journal)
-        hypercalls = HypercallTable(self.wiring, self._journal, self._interrupt_port)
-        self._exits = ExitTable(hypercalls, self._journal, self._on_interrupt)
+        self._hypercalls = HypercallTable(self.wiring, self._journal, self._interrupt_port)
+        self._exits = ExitTable(self._hypercalls, self._journal, self._on_interrupt)
         self._vpids = 0
         for processor in processors:
             self._enter_vmx(processor)
@@ -163,6 +163,13 @@ class Vmm:
             if vm.state is VmState.RUNNING and vm.deadline_ns is not None and vm.deadline_ns <= now_ns:
                 vm.deadline_ns = None
                 vm.interrupt(Vector.TIMER)
+
+    def set_wall_clock(self, wall_ns: int) -> None:
+        """The time, in nanoseconds since 1970, UTC, at which the TSC was 0; guests are told that it is known."""
+        self._hypercalls.wall_ns = wall_ns
+        for vm in self._vms.values():
+            if vm.state is VmState.RUNNING:
+                vm.interrupt(Vector.CLOCK)
 
     @property
     def next_deadline_ns(self) -> int | None:

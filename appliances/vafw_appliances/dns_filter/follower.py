@@ -1,8 +1,8 @@
 """Follows the names that rules speak of: remembers each query for one, and reads the addresses from its answer.
 
 An answer counts only if it answers a query that was seen: the same server, client, port and id, and the same name. So a
-host that sends answers nobody asked for tells the firewall nothing. Answers over TCP and in fragments are not followed;
-a name whose addresses come only that way stays unknown, and what depends on it stays closed.
+host that sends answers nobody asked for tells the firewall nothing. Answers in fragments are not followed; a name whose
+addresses come only that way stays unknown, and what depends on it stays closed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MOST_QUERIES: Final = 1024
 PATIENCE_S: Final = 30.0
 """Seconds after which an answer is too late to be believed."""
 
-_Key: TypeAlias = tuple[int, int, int, int, int]
+_Key: TypeAlias = tuple[int, int, int, int, int, int]
 
 
 class Follower:
@@ -35,7 +35,8 @@ class Follower:
         """Take note of a query that is passed on."""
         if not any(covers(pattern, question.name) for pattern in self.patterns):
             return
-        key = (packet.version, packet.source, packet.destination, packet.source_port, question.identifier)
+        client, server = packet.source, packet.destination
+        key = (packet.version, packet.protocol, client, server, packet.source_port, question.identifier)
         self._asked[key] = question.name, now_s
         if len(self._asked) > MOST_QUERIES:
             self._asked.popitem(last=False)
@@ -45,6 +46,7 @@ class Follower:
         if not self._asked or len(message) < 2:
             return ()
         identifier = int.from_bytes(message[:2], "big")
-        key = (packet.version, packet.destination, packet.source, packet.destination_port, identifier)
+        client, server = packet.destination, packet.source
+        key = (packet.version, packet.protocol, client, server, packet.destination_port, identifier)
         name, asked_s = self._asked.pop(key, ("", 0.0))
         return addresses_in(message, name) if name and now_s - asked_s <= PATIENCE_S else ()

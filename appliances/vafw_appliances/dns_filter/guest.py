@@ -96,9 +96,8 @@ class DnsFilter:
         if is_notice(frame):
             return Verdict(Outcome.DROPPED, NOTICE)  # only this filter sends any
         if port == OUTSIDE:
-            if may_be_answer(frame):
-                self._note_answer(frame)
-            told = tuple((OUTSIDE, each) for each in self._followed(frame, now_s))
+            heard = self._streamed(frame, now_s) if may_be_answer(frame) else ()
+            told = tuple((OUTSIDE, each) for each in heard or self._followed(frame, now_s))
             return Verdict(Outcome.PASSED, PASSED, (*told, (INSIDE, frame)))
         if not may_be_query(frame):
             return Verdict(Outcome.PASSED, PASSED, ((OUTSIDE, frame),))
@@ -161,11 +160,18 @@ class DnsFilter:
         answer = udp_answer(frame, packet, name_error(asked))
         return Verdict(Outcome.ANSWERED, BLOCKED, ((INSIDE, answer),), _line(asked, packet))
 
-    def _note_answer(self, frame: bytes) -> None:
-        """Learn from a server where a stream begins, and that it is over."""
+    def _streamed(self, frame: bytes, now_s: float) -> tuple[bytes, ...]:
+        """Learn from a server where a stream begins, and that it is over; what the firewall is told of its answers."""
         packet = parse(frame)
-        if isinstance(packet, Frame) and packet.protocol == TCP and packet.source_port == PORT:
-            self._streams.answer(packet)
+        if not isinstance(packet, Frame) or packet.protocol != TCP or packet.source_port != PORT or packet.is_fragment:
+            return ()
+        stream = self._streams.answer(packet)
+        if stream is None or stream.answers is None or not self._follower.patterns or packet.vlans:
+            return ()
+        if not transport_checksum_holds(frame, packet):
+            return ()
+        messages = stream.answers.feed(packet.sequence, frame[packet.payload : packet.end])
+        return notices(found for each in messages for found in self._follower.answers(packet, each, now_s))
 
     def _judge_tcp(self, frame: bytes, packet: Frame, now_s: float) -> Verdict:
         if packet.flags & SYN and not self._streams.begin(packet, now_s):
@@ -191,6 +197,7 @@ class DnsFilter:
                 answer = tcp_answer(frame, packet, FIN | PSH | ACK, framed(name_error(asked)))
                 emit = ((INSIDE, answer), (OUTSIDE, _reset_onward(frame, packet)))
                 return Verdict(Outcome.ANSWERED, BLOCKED, emit, _line(asked, packet))
+            self._follower.asks(packet, asked, now_s)
         stream.append(packet, data)
         return Verdict(Outcome.PASSED, ALLOWED, ((OUTSIDE, frame),)) if queries else passed
 

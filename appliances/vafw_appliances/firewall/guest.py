@@ -8,7 +8,7 @@ It is transparent unless `config["router"]` gives it addresses of its own (`rout
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
@@ -22,6 +22,7 @@ from vafw.traffic.name_notice import is_notice, read_notice
 from vafw.traffic.reason import DEFAULT, MALFORMED, PASSING
 from vafw.traffic.routed import Links
 from vafw.traffic.rule import PROTOCOL_NAMES, Action, Ruleset
+from vafw.traffic.uplinks import ASK_EVERY_S
 from vafw_appliances.firewall.router import Router
 
 NAMES: Final = "(names)"
@@ -31,9 +32,12 @@ REPORTED_FLOWS: Final = 200
 
 def create(config: Mapping[str, Value]) -> PacketAppliance:
     """The firewall with `config["ruleset"]`; ValueError says in a sentence what is wrong with it."""
-    links = Links.from_config(config["router"]) if "router" in config else None
-    engine = Engine(_ruleset(config), own=links.own_addresses() if links is not None else None)
-    return Firewall(engine, Router(links) if links is not None else None)
+    if "router" not in config:
+        return Firewall(Engine(_ruleset(config)))
+    links = Links.from_config(config["router"])
+    router = Router(links)
+    engine = Engine(_ruleset(config), own=links.own_addresses(), choose_uplink=router.uplinks.choose)
+    return Firewall(engine, router) if not links.further else MultihomedFirewall(engine, router)
 
 
 def _ruleset(config: Mapping[str, Value]) -> Ruleset:
@@ -48,20 +52,23 @@ class Firewall:
     def __init__(self, engine: Engine, router: Router | None = None) -> None:
         self._engine = engine
         self._router = router
+        self._ports = router.ports if router is not None else (INSIDE, OUTSIDE)
 
     def reconfigured(self, config: Mapping[str, Value]) -> Firewall:
         """The firewall that follows this one with other rules: it keeps the connections that they would allow."""
-        return Firewall(self._engine.succeeded_by(_ruleset(config)), self._router)
+        return type(self)(self._engine.succeeded_by(_ruleset(config)), self._router)
 
     def handle(self, port: str, frame: bytes, now_s: float) -> Verdict:
         """Decide on one frame."""
-        if port not in (INSIDE, OUTSIDE):
+        if port not in self._ports:
             return Verdict(Outcome.DROPPED, "(port)")
         if port == INSIDE and is_notice(frame) and self._engine.conditions.names.patterns:
             return self._learn(frame, now_s)
         if self._router is not None:
             verdict, routed = self._router.handle(self._engine, port, frame, now_s)
-            return replace(verdict, log=_line(routed, port)) if routed is not None and routed.log else verdict
+            line = _line(routed, port) if routed is not None and routed.log else ""
+            news = self._router.take_news()
+            return replace(verdict, log="; ".join(filter(None, (news, line)))) if news or line else verdict
         decision = self._engine.decide(frame, port, now_s)
         if decision.action is Action.ACCEPT:
             log = _line(decision, port) if decision.log else ""
@@ -73,6 +80,10 @@ class Firewall:
             if answer is not None:
                 return Verdict(Outcome.REJECTED, decision.rule, ((port, answer),), log)
         return Verdict(Outcome.DROPPED, decision.rule, (), log)
+
+    def clock_set(self, wall_offset_s: float | None) -> None:
+        """The date, which rules with a window of time depend on."""
+        self._engine.conditions.wall_offset_s = wall_offset_s
 
     def _learn(self, frame: bytes, now_s: float) -> Verdict:
         """Take what the DNS filter behind tells: the addresses of names that rules speak of."""
@@ -105,6 +116,7 @@ class Firewall:
             "default": engine.ruleset.default.value,
             "flows": flows,
             "malformed": dict(engine.malformed),
+            **({"router": self._router.report()} if self._router is not None else {}),
             "connections": {
                 "open": len(engine.connections),
                 "evicted": engine.connections.evicted,
@@ -117,6 +129,23 @@ class Firewall:
         ruleset = self._engine.ruleset
         actions = {each.name: each.action for each in ruleset.rules} | {DEFAULT: ruleset.default}
         return actions.get(rule, Action.ACCEPT if rule in PASSING else Action.DROP).value
+
+
+class MultihomedFirewall(Firewall):
+    """A firewall with several ways to the wire, which it asks by itself whether they are there."""
+
+    timer_period_s: Final = ASK_EVERY_S
+
+    def start(self, now_s: float) -> Iterator[tuple[str, bytes]]:
+        """The first questions."""
+        assert self._router is not None, "only a router has uplinks"
+        self._router.uplinks.begin(now_s)
+        return self.on_timer(now_s)
+
+    def on_timer(self, now_s: float) -> Iterator[tuple[str, bytes]]:
+        """Questions to the next hops."""
+        assert self._router is not None, "only a router has uplinks"
+        return self._router.look_after_uplinks(self._engine, now_s)
 
 
 def _line(decision: Decision, port: str) -> str:

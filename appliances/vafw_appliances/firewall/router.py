@@ -1,23 +1,25 @@
 """The firewall in routed mode: the same rules and connections, between two networks instead of within one.
 
 What routing needs is `vafw.traffic.routed`'s; the deciding, and all translation, is the engine's. This joins the two:
-who may be spoken to, in which order, and what a frame leaves as.
+who may be spoken to, in which order, what a frame leaves as, and by which of its uplinks (`vafw.traffic.uplinks`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from typing import Final
 
 from vafw.trace import Value
 from vafw.traffic import build
-from vafw.traffic.appliance import INSIDE, Outcome, Verdict, opposite
+from vafw.traffic.appliance import INSIDE, OUTSIDE, Outcome, Verdict, uplink_port
 from vafw.traffic.engine import Decision, Engine
 from vafw.traffic.frame import ARP, Frame, Malformed, parse, transport_checksum_holds
 from vafw.traffic.packet import ICMPV6
 from vafw.traffic.reason import NEIGHBOUR, OWN
-from vafw.traffic.routed import ECHO, Host, Links, Neighbours, asked_for, said_of, time_exceeded
+from vafw.traffic.routed import ECHO, Host, Links, Neighbours, asked_for, question, said_of, time_exceeded
 from vafw.traffic.rule import Action
 from vafw.traffic.translation import hop_taken
+from vafw.traffic.uplinks import Uplinks
 
 NOT_MINE: Final = "(not mine)"
 HOP_LIMIT: Final = "(hop limit)"
@@ -32,12 +34,21 @@ class Router:
 
     def __init__(self, links: Links) -> None:
         self._links = links
+        self._by_port = links.by_port()
+        self._numbers = {uplink_port(at): at for at in range(len(links.uplinks))}
         self._own = links.own_addresses()
-        self._neighbours = Neighbours(links)
+        self._neighbours = Neighbours(self._by_port)
+        self.uplinks = Uplinks(links.uplinks)
+        self._news: list[str] = []
+
+    @property
+    def ports(self) -> Collection[str]:
+        """Where its links are."""
+        return self._by_port.keys()
 
     def handle(self, engine: Engine, port: str, frame: bytes, now_s: float) -> tuple[Verdict, Decision | None]:
         """The verdict on one frame, and the engine's decision where it was asked."""
-        if len(frame) < 14 or (frame[:6] != self._links.at(port).mac and not frame[0] & 1):
+        if len(frame) < 14 or (frame[:6] != self._by_port[port].mac and not frame[0] & 1):
             return Verdict(Outcome.DROPPED, NOT_MINE), None
         packet = parse(frame)
         if isinstance(packet, Frame) and not packet.vlans:
@@ -47,14 +58,29 @@ class Router:
                 early = self._early(port, frame, packet)
                 if early is not None:
                     return early, None
-        decision = engine.decide(frame, port, now_s)
+        uplink = self._numbers.get(port)
+        decision = engine.decide(frame, INSIDE if uplink is None else OUTSIDE, now_s, uplink or 0)
         if decision.action is not Action.ACCEPT or not isinstance(decision.packet, Frame):
             return self._refused(port, frame, decision), decision
         return self._forward(port, frame, decision, now_s), decision
 
+    def look_after_uplinks(self, engine: Engine, now_s: float) -> Iterator[tuple[str, bytes]]:
+        """The questions to every next hop that are due, each with its port; what left by a dead uplink is forgotten."""
+        for number in self.uplinks.gone(now_s):
+            engine.connections.forget_uplink(number)
+            self._news.append(f"uplink {uplink_port(number)} is down: its next hop does not answer")
+        for number, gateway in self.uplinks.questions():
+            port = uplink_port(number)
+            yield from ((port, each) for each in question(self._by_port[port], gateway))
+
+    def take_news(self) -> str:
+        """What happened to the uplinks since the last time, as a line for the log."""
+        line, self._news = "; ".join(self._news), []
+        return line
+
     def report(self) -> dict[str, Value]:
-        """How many neighbours are known."""
-        return {"neighbours": len(self._neighbours)}
+        """How many neighbours are known, and which uplinks are up."""
+        return {"neighbours": len(self._neighbours), "uplinks": self.uplinks.report()}
 
     def _is_discovery(self, frame: bytes, packet: Frame) -> bool:
         return (
@@ -66,12 +92,14 @@ class Router:
         )
 
     def _neighbour(self, port: str, frame: bytes, packet: Frame, now_s: float) -> Verdict:
-        link = self._links.at(port)
+        link = self._by_port[port]
         if asked_for(frame, packet, link.own()):
             answer = build.arp_reply if packet.ethertype == ARP else build.neighbour_advertisement
             return Verdict(Outcome.ANSWERED, NEIGHBOUR, ((port, answer(frame, packet, link.mac)),))
         said = said_of(frame, packet)
         freed = self._neighbours.learn(port, *said, now_s) if said else ()
+        if said and port in self._numbers and self.uplinks.heard(self._numbers[port], said[0], now_s):
+            self._news.append(f"uplink {port} is up again")
         emit = tuple((port, each) for each in freed)
         return Verdict(Outcome.PASSED if emit else Outcome.DROPPED, NEIGHBOUR, emit)
 
@@ -88,7 +116,7 @@ class Router:
                 return Verdict(Outcome.ANSWERED, OWN, ((port, build.echo_reply(frame, packet)),))
             return None  # an answer to a masqueraded connection, or to a forwarded port: the engine knows
         if packet.hop_limit <= 1:
-            own = self._links.at(port).source(version)
+            own = self._by_port[port].source(version)
             told = time_exceeded(frame, packet, own) if own is not None else None
             return Verdict(Outcome.REJECTED if told else Outcome.DROPPED, HOP_LIMIT, ((port, told),) if told else ())
         return None
@@ -107,9 +135,9 @@ class Router:
         if isinstance(packet, Malformed) or packet.vlans or packet.hop_limit <= 1:
             return Verdict(Outcome.DROPPED, HOP_LIMIT)
         host: Host = (packet.version, packet.destination)
-        leaves = self._links.side_of(host)
-        hop = self._links.at(leaves).next_hop(host)
-        if leaves != opposite(port) or hop is None:
+        leaves = INSIDE if self._links.side_of(host) == INSIDE else uplink_port(decision.uplink)
+        hop = self._by_port[leaves].next_hop(host)
+        if (leaves == INSIDE) == (port == INSIDE) or hop is None:
             return Verdict(Outcome.DROPPED, NO_ROUTE)
         sent = self._neighbours.send(leaves, hop, hop_taken(out, packet), now_s)
         return Verdict(Outcome.PASSED, decision.rule, tuple((leaves, each) for each in sent))

@@ -6,17 +6,21 @@
 The kill switch is what is not here: no line of this program sends a packet of one side out of the other but through
 `Tunnel`, and a tunnel without a session gives nothing but a handshake. ARP and neighbour discovery end here.
 
-The private key is made when the program is, from the processor's randomness, and dies with it: no document and no
-report ever holds it. The far end is told the public key, which the report shows. A handshake's timestamps must only
-grow for as long as a key lives, so seconds since the start are as good as a clock. The tunnel neither roams (a peer is
-heard from its configured endpoint alone) nor fragments: what is too large for it is refused with the size that fits.
+The private key is made of the secret that the platform keeps for it, or where there is none, of the processor's
+randomness: then it dies with the program. No document and no report ever holds it; the far end is told the public key,
+which the report shows. A handshake's timestamps must only grow for as long as a key lives. Of one that dies with the
+program, seconds since the start are as good as a clock; with one that is kept no handshake is begun before the date is
+known. The tunnel neither roams (a peer is heard from its configured endpoint alone) nor fragments: what is too large
+for it is refused with the size that fits.
 """
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from hashlib import blake2s
 from secrets import token_bytes
 from typing import Final
 
@@ -40,13 +44,19 @@ NOT_OURS: Final = "(not ours)"
 NEIGHBOUR: Final = "(neighbour)"
 TOO_LARGE: Final = "(too large)"
 HOP_LIMIT: Final = "(hop limit)"
+_SECRET: Final = re.compile("[0-9a-f]{64}")
 _GROUPS: Final = {4: 0xE0 << 24, 6: 0xFF << 120}
 _LOCAL_BITS: Final = {4: (16, 0xA9FE), 6: (118, 0xFE80 >> 6)}
 
 
 def create(config: Mapping[str, Value], random: Random = token_bytes) -> PacketAppliance:
     """The VPN of `config["router"]` and `config["tunnel"]`; ValueError says what is wrong with them."""
-    return Vpn(Settings.from_config(config), random(32), random)
+    settings, secret = Settings.from_config(config), config.get("secret")
+    if secret is None:
+        return Vpn(settings, random(32), random)
+    if not isinstance(secret, str) or not _SECRET.fullmatch(secret):
+        raise ValueError("secret must be 32 bytes, hexadecimal")
+    return Vpn(settings, blake2s(b"vafw vpn private key", key=bytes.fromhex(secret)).digest(), random, kept=True)
 
 
 class Vpn:
@@ -54,21 +64,31 @@ class Vpn:
 
     timer_period_s: Final = 1.0
 
-    def __init__(self, settings: Settings, private: bytes, random: Random) -> None:
+    def __init__(self, settings: Settings, private: bytes, random: Random, *, kept: bool = False) -> None:
+        """`kept`: whether the private key was another program's before, and stamped handshakes then."""
+        self._kept = kept
         self._settings = settings
         self._private = private
         self._random = random
-        self._neighbours = Neighbours(settings.links)
+        self._links = settings.links.by_port()
+        self._neighbours = Neighbours(self._links)
         self._own = settings.links.outside.own() | settings.links.inside.own()
         self._tunnels = {
             each: Tunnel(Identity(private, each.public_key), random, each.keepalive_s) for each in settings.peers
         }
         self._counts: Counter[str] = Counter()
         self._now_s = 0.0
+        self.clock_set(None)
+
+    def clock_set(self, wall_offset_s: float | None) -> None:
+        """The date, which handshakes under a key that is kept are stamped with."""
+        if self._kept:
+            for tunnel in self._tunnels.values():
+                tunnel.clock_offset_s = wall_offset_s
 
     def reconfigured(self, config: Mapping[str, Value]) -> Vpn:
         """The VPN that follows this one: with its key, and sessions of its own."""
-        return Vpn(Settings.from_config(config), self._private, self._random)
+        return Vpn(Settings.from_config(config), self._private, self._random, kept=self._kept)
 
     def start(self, now_s: float) -> Iterable[tuple[str, bytes]]:
         """What brings tunnels up that are never to be idle."""
@@ -110,7 +130,7 @@ class Vpn:
         if port not in (INSIDE, OUTSIDE):
             return Verdict(Outcome.DROPPED, "(port)")
         packet = parse(frame)
-        mine = frame[:6] == self._settings.links.at(port).mac
+        mine = frame[:6] == self._links[port].mac
         if isinstance(packet, Malformed) or packet.vlans or not (mine or frame[0] & 1):
             return Verdict(Outcome.DROPPED, NOT_OURS)
         if packet.ethertype == ARP or _is_discovery(frame, packet):
@@ -120,7 +140,7 @@ class Vpn:
         return (self._from_inside if port == INSIDE else self._from_outside)(frame, packet, now_s)
 
     def _neighbour(self, port: str, frame: bytes, packet: Frame, now_s: float) -> Verdict:
-        link = self._settings.links.at(port)
+        link = self._links[port]
         if asked_for(frame, packet, link.own()):
             answer = build.arp_reply if packet.ethertype == ARP else build.neighbour_advertisement
             return Verdict(Outcome.ANSWERED, NEIGHBOUR, ((port, answer(frame, packet, link.mac)),))

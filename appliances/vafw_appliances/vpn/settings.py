@@ -66,7 +66,7 @@ class Settings:
     @classmethod
     def from_config(cls, config: Mapping[str, Value]) -> Self:
         """Read ``{"router": ..., "tunnel": {"peers": [...]}}``; ValueError says in a sentence what is wrong."""
-        entry = reader.mapping(dict(config), "the VPN's config", ("router", "tunnel"))
+        entry = reader.mapping(dict(config), "the VPN's config", ("router", "tunnel", "secret"))
         links = Links.from_config(entry.get("router"))
         tunnel = reader.mapping(entry.get("tunnel"), "tunnel", ("addresses", "peers"))
         given = reader.sequence(tunnel.get("peers", []), "tunnel.peers")

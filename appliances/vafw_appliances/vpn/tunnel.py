@@ -23,6 +23,9 @@ KEEPALIVE_TIMEOUT_S: Final = 10.0
 LEAST_BETWEEN_INITIATIONS_S: Final = 0.02
 """Handshakes of the other end that come faster are not worked on."""
 
+_STEP_S: Final = 1e-3
+"""By how much a stamp grows at least, though the clock was set back."""
+
 Random: TypeAlias = Callable[[int], bytes]
 
 
@@ -31,6 +34,9 @@ class Tunnel:
 
     def __init__(self, identity: Identity, random: Random, keepalive_s: float | None = None) -> None:
         """`random` gives that many bytes nobody can guess; ValueError where the peer's key shares no secret."""
+        self.clock_offset_s: float | None = 0.0
+        """What makes the time that comes in the one that handshakes are stamped with; None: no handshake is begun."""
+        self._stamped_s = 0.0
         Initiation.begin(identity, 0, random(32), tai64n(0))
         self.handshakes = 0
         """Handshakes that led to a session."""
@@ -112,10 +118,11 @@ class Tunnel:
         yield from self._begin(now_s)
 
     def _begin(self, now_s: float) -> Iterator[bytes]:
-        """A new initiation, unless one was sent just now."""
-        if now_s - self._begun_s < REKEY_TIMEOUT_S:
+        """A new initiation, unless one was sent just now, or nobody knows the time that it must be stamped with."""
+        if now_s - self._begun_s < REKEY_TIMEOUT_S or self.clock_offset_s is None:
             return
-        self._begun = Initiation.begin(self._identity, self._index(), self._random(32), tai64n(now_s))
+        self._stamped_s = max(now_s + self.clock_offset_s, self._stamped_s + _STEP_S)
+        self._begun = Initiation.begin(self._identity, self._index(), self._random(32), tai64n(self._stamped_s))
         self._begun_s = self._sent_s = now_s
         yield self._begun.message
 

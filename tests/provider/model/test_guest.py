@@ -265,6 +265,31 @@ def test_a_program_that_acts_by_itself_does_so_at_start_and_in_time() -> None:
     assert pc.nic.take_transmitted() == (b"at 0.5", b"at 1.1")
 
 
+def test_a_program_that_wants_the_date_is_told_it_when_made_when_it_is_known_and_after_a_change() -> None:
+    told: list[tuple[int, float | None]] = []
+
+    class Dated(Program):
+        def clock_set(self, wall_offset_s: float | None) -> None:
+            told.append((id(self), wall_offset_s))
+
+    pc = chain(firewall=Dated)
+    pc.vmm.set_wall_clock(1_796_000_000_500_000_000)
+    pc.vmm.run_until_idle()
+    pc.vmm.configure("firewall", {})
+    pc.vmm.run_until_idle()
+    assert [offset for _, offset in told] == [None, 1_796_000_000.5, 1_796_000_000.5]
+    assert told[0][0] == told[1][0] != told[2][0]
+
+
+def test_a_program_that_raises_at_the_date_is_unhealthy() -> None:
+    class Startled(Program):
+        def clock_set(self, wall_offset_s: float | None) -> None:
+            raise OverflowError("far too late")
+
+    health = chain(dns=Startled).vmm.vm("dns").health
+    assert health == GuestHealth(False, "clock_set raised OverflowError: far too late")
+
+
 def test_more_frames_at_once_than_a_ring_holds_all_go_out() -> None:
     class Floods(Echo):
         def start(self, now_s: float) -> Sequence[tuple[str, bytes]]:

@@ -26,6 +26,7 @@ from vafw.plan.checks import (
     rules,
     sections,
     settings,
+    uplinks,
 )
 
 Check: TypeAlias = Callable[[DocumentSet], Iterable[Diagnostic]]
@@ -68,6 +69,9 @@ CHECKS: Final[tuple[Check, ...]] = (
     routing.routers_are_of_the_path,
     routing.routers_have_next_hops,
     routing.routed_networks_are_apart,
+    uplinks.uplinks_are_of_a_firewall,
+    uplinks.uplinks_have_cards,
+    uplinks.marks_choose_one_uplink,
     sections.sections_are_carried_out,
     sections.tunnels_lead_somewhere,
     sections.kill_switches_stay_on,

@@ -8,7 +8,7 @@ from vafw.document.diagnostic import Diagnostic, Label
 from vafw.document.load import DocumentSet
 from vafw.plan.checks.place import is_written, span_at
 from vafw.plan.quantity import size
-from vafw.plan.roster import roster
+from vafw.plan.roster import roster, router_of
 
 
 def memory_suffices(documents: DocumentSet) -> Iterator[Diagnostic]:
@@ -111,8 +111,9 @@ def the_vmm_fits(documents: DocumentSet) -> Iterator[Diagnostic]:
 
 
 def the_wire_has_a_mac(documents: DocumentSet) -> Iterator[Diagnostic]:
-    """The function that the path begins with has a MAC address."""
+    """The function that the path begins with has a MAC address, and so has the card of every uplink."""
     path = documents.topology.model.path
+    yield from _uplinks_without_mac(documents)
     for name, device in documents.machine.model.devices.items():
         if device.mac is None and path and name == path[0] and device.class_ == "network":
             yield Diagnostic(
@@ -122,4 +123,20 @@ def the_wire_has_a_mac(documents: DocumentSet) -> Iterator[Diagnostic]:
                 "no mac is given",
                 related=(Label(span_at(documents.topology, "path", 0), "the path begins with it"),),
                 hint='the user OS takes it over: write the card\'s own, such as mac: "52:54:00:12:34:56"',
+            )
+
+
+def _uplinks_without_mac(documents: DocumentSet) -> Iterator[Diagnostic]:
+    devices, router = documents.machine.model.devices, router_of(documents)
+    for index, uplink in enumerate(router.router.uplinks if router is not None and router.router is not None else ()):
+        assert router is not None
+        if uplink.nic in devices and devices[uplink.nic].mac is None:
+            place: tuple[str | int, ...] = (*router.place, "router", "uplinks", index, "nic")
+            yield Diagnostic(
+                "VAFW-M008",
+                f"the network function '{uplink.nic}', which is an uplink, must have a MAC address",
+                documents.machine.key_at("devices", uplink.nic),
+                "no mac is given",
+                related=(Label(span_at(documents.topology, *place), "the router speaks by it"),),
+                hint='write the card\'s own, such as mac: "52:54:00:12:34:56"',
             )

@@ -3,12 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import ip_address
+from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv6Interface, ip_address
+from itertools import combinations
+from typing import TypeAlias
 
 from vafw.document.diagnostic import Diagnostic, Label
 from vafw.document.load import DocumentSet
+from vafw.document.topology import Routing
 from vafw.plan.checks.place import span_at
 from vafw.plan.roster import USER_OS, appliance_uses, gateway_of, user_os
+
+Interface: TypeAlias = "IPv4Interface | IPv6Interface"
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """One way to the wire, and where the topology says so."""
+
+    outside: tuple[Interface, ...]
+    gateway: tuple[str, ...]
+    place: tuple[str | int, ...]
+
+
+def _ways(routing: Routing, place: tuple[str | int, ...]) -> tuple[_Way, ...]:
+    """The router's ways to the wire, the path's own first."""
+    further = (_Way(each.outside, each.gateway, (*place, "uplinks", at)) for at, each in enumerate(routing.uplinks))
+    return (_Way(routing.outside, routing.gateway, place), *further)
+
+
+def _overlapping(one: Interface, others: tuple[Interface, ...]) -> Interface | None:
+    """The first of the others whose network shares an address with that of `one`."""
+    same = (each for each in others if each.version == one.version)
+    return next((each for each in same if each.network.overlaps(one.network)), None)
 
 
 def routers_are_of_the_path(documents: DocumentSet) -> Iterator[Diagnostic]:
@@ -32,15 +59,16 @@ def routers_have_next_hops(documents: DocumentSet) -> Iterator[Diagnostic]:
     if router is None or router.router is None:
         return
     routing, place = router.router, (*router.place, "router")
-    for index, text in enumerate(routing.gateway):
-        if not any(ip_address(text) in each.network for each in routing.outside):
-            yield Diagnostic(
-                "VAFW-T081",
-                f"a gateway outside must lie in a network outside, and {text} does not",
-                span_at(documents.topology, *place, "gateway", index),
-                related=(Label(span_at(documents.topology, *place, "outside"), "the networks outside"),),
-                hint="name the router of the network that the wire leads to",
-            )
+    for way in _ways(router.router, place):
+        for index, text in enumerate(way.gateway):
+            if not any(ip_address(text) in each.network for each in way.outside):
+                yield Diagnostic(
+                    "VAFW-T081",
+                    f"a gateway outside must lie in a network outside, and {text} does not",
+                    span_at(documents.topology, *way.place, "gateway", index),
+                    related=(Label(span_at(documents.topology, *way.place, "outside"), "the networks outside"),),
+                    hint="name the router of the network that the wire leads to",
+                )
     own = {str(each.ip) for each in routing.inside}
     for index, text in enumerate(documents.topology.model.user_os.gateway):
         if text not in own:
@@ -59,15 +87,28 @@ def routed_networks_are_apart(documents: DocumentSet) -> Iterator[Diagnostic]:
     if router is None or router.router is None:
         return
     routing, place = router.router, (*router.place, "router")
+    ways = _ways(routing, place)
     for index, inner in enumerate(routing.inside):
-        for outer in routing.outside:
-            if inner.version == outer.version and inner.network.overlaps(outer.network):
+        for way in ways:
+            if (outer := _overlapping(inner, way.outside)) is not None:
                 yield Diagnostic(
                     "VAFW-T083",
                     f"the networks of both sides must share no address, and {inner.network} and {outer.network} do",
                     span_at(documents.topology, *place, "inside", index),
-                    related=(Label(span_at(documents.topology, *place, "outside"), "the networks outside"),),
+                    related=(Label(span_at(documents.topology, *way.place, "outside"), "the networks outside"),),
                     hint="number the inside from another range, such as 192.168.77.0/24",
+                )
+    for one, other in combinations(ways, 2):
+        for index, interface in enumerate(other.outside):
+            if (outer := _overlapping(interface, one.outside)) is not None:
+                yield Diagnostic(
+                    "VAFW-T083",
+                    f"the networks of two uplinks must share no address, and {interface.network} and {outer.network} "
+                    "do",
+                    span_at(documents.topology, *other.place, "outside", index),
+                    "nobody could say by which of them a host there is reached",
+                    related=(Label(span_at(documents.topology, *one.place, "outside"), "the networks of the other"),),
+                    hint="have one of the two boxes number its network anew",
                 )
     for index, interface in enumerate(user_os(documents).addresses):
         if not any(interface.ip in each.network for each in routing.inside):

@@ -77,7 +77,8 @@ def _box(
     devices = [function for function in vm.functions if function != parts.wire]
     for position, function in enumerate(devices):
         # The first beside the text, the next below and above it: three devices need no more lines than one.
-        rows[(position + 1) % 3] += f" {strokes.assigned} {function.name} {function_caption(function)}"
+        wire = f" {strokes.across * 2} wire" if function in parts.further_wires else ""
+        rows[(position + 1) % 3] += f" {strokes.assigned} {function.name} {function_caption(function)}{wire}"
     yield from rows
 
 

@@ -20,6 +20,7 @@ def _lines(name: str, parts: Outline) -> Iterator[str]:
     yield '  node [fontname="sans-serif", fontsize=11, color="#6b7280", fontcolor="#6b7280"];'
     yield '  edge [fontname="sans-serif", fontsize=9, color="#6b7280", fontcolor="#6b7280"];'
     yield '  "wire" [shape=circle, label="wire"];'
+    yield from (f'  "wire {each.name}" [shape=circle, label="wire"];' for each in parts.further_wires)
     for vm in vms:
         yield f'  "vm {vm.name}" [{_vm_attributes(vm)}];'
     for vm in vms:
@@ -27,6 +28,7 @@ def _lines(name: str, parts: Outline) -> Iterator[str]:
             caption = f"{function.name}\\n{function_caption(function)}"
             yield f'  "device {function.name}" [shape=component, label="{caption}"];'
     yield f'  "wire" -> "device {parts.wire.name}" [dir=none];'
+    yield from (f'  "wire {each.name}" -> "device {each.name}" [dir=none];' for each in parts.further_wires)
     for vm in vms:
         for function in vm.functions:
             yield f'  "device {function.name}" -> "vm {vm.name}" [label="VT-d", style=bold];'

@@ -17,11 +17,13 @@ def _lines(parts: Outline) -> Iterator[str]:
     vms = (*parts.path, *parts.beside)
     yield "flowchart LR"
     yield '    wire(("wire"))'
+    yield from (f'    {_id("wire", each.name)}(("wire"))' for each in parts.further_wires)
     yield from (_vm(vm) for vm in vms)
     for vm in vms:
         for function in vm.functions:
             yield f'    {_id("device", function.name)}[/"{function.name}<br/>{function_caption(function)}"/]'
     yield f"    wire --- {_id('device', parts.wire.name)}"
+    yield from (f"    {_id('wire', each.name)} --- {_id('device', each.name)}" for each in parts.further_wires)
     for vm in vms:
         for function in vm.functions:
             yield f"    {_id('device', function.name)} ==>|VT-d| {_id('vm', vm.name)}"

@@ -33,11 +33,14 @@ class Outline:
     """The link between each VM of the path and the next."""
     beside_links: tuple[LinkPlan, ...]
     """Every other link."""
+    further_wires: tuple[PciFunction, ...] = ()
+    """Network functions that are further ways to a wire."""
 
 
 def outline(plan: Plan) -> Outline:
     """Sort the parts of `plan`."""
     path = tuple(plan.vm(name) for name in plan.path[1:])
+    further = {each.function for each in plan.uplinks}
     neighbours = set(zip(plan.path[1:], plan.path[2:], strict=False))
     path_links: dict[tuple[str, str], LinkPlan] = {}
     for link in plan.links:
@@ -50,6 +53,7 @@ def outline(plan: Plan) -> Outline:
         beside=tuple(vm for vm in plan.vms if vm not in path),
         path_links=tuple(path_links.values()),
         beside_links=tuple(link for link in plan.links if link not in path_links.values()),
+        further_wires=tuple(each for vm in plan.vms for each in vm.functions if each.name in further),
     )
 
 

@@ -28,6 +28,7 @@ _LAYER_GAP: Final = 34
 _DEVICE_WIDTH: Final = 112
 _DEVICE_HEIGHT: Final = 44
 _DEVICE_GAP: Final = 12
+_FURTHER_WIRE: Final = 60
 _LETTER: Final = 7
 """Estimated width of a letter, in pixels."""
 
@@ -128,7 +129,7 @@ def _lay_out(parts: Outline) -> _Layout:
         for vm in vms
         for function, box in zip(vm.functions, _device_row(boxes[vm.name], vm, band), strict=True)
     }
-    bottom = band.bottom + _LAYER_GAP + _DEVICE_HEIGHT
+    bottom = band.bottom + _LAYER_GAP + _DEVICE_HEIGHT + (_FURTHER_WIRE if parts.further_wires else 0)
     return _Layout(boxes, devices, band, width=band.right + _MARGIN, height=bottom + _MARGIN)
 
 
@@ -176,6 +177,12 @@ def _wire(parts: Outline, layout: _Layout) -> Iterator[str]:
     yield f'<path class="link" d="M{x + 22} {nic.centre} H{nic.x}"/>'
     yield f'<circle class="link" cx="{x}" cy="{nic.centre}" r="22"/>'
     yield _text(x, nic.centre + 4, "wire")
+    for each in parts.further_wires:
+        card = layout.devices[each.name]
+        y = card.bottom + _FURTHER_WIRE - 22
+        yield f'<path class="link" d="M{card.middle} {card.bottom} V{y - 22}"/>'
+        yield f'<circle class="link" cx="{card.middle}" cy="{y}" r="22"/>'
+        yield _text(card.middle, y + 4, "wire")
 
 
 def _links(parts: Outline, layout: _Layout) -> Iterator[str]:

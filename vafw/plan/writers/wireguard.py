@@ -1,6 +1,6 @@
 """A `vpn:` section as a file for ``wg-quick``.
 
-The private key is no part of it: the appliance makes its own and puts it in when the interface comes up. The kill
+The private key is no part of it: the appliance has its own and puts it in when the interface comes up. The kill
 switch is a table that is there before the interface and stays after it, so that a tunnel that is down is closed.
 """
 

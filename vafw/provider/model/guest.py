@@ -15,7 +15,8 @@ Whoever puts frames into a ring, or makes room in one that was full, raises the 
 at the port that interrupted is enough, none at the others is needed, and the card's cause is acknowledged before it.
 
 A program may also offer `start(now_s)` and `on_timer(now_s)`, which return frames to send as (port, frame), with the
-period in `timer_period_s`; and `draw()`, which returns a picture for the VM's display.
+period in `timer_period_s`; `clock_set(wall_offset_s)`, which is told the date; and `draw()`, which returns a picture
+for the VM's display.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from vafw.provider.model.offers import (
     Draws,
     Frames,
     GuestPicture,
+    KnowsTheDate,
     Reconfigures,
     Starts,
 )
@@ -78,6 +80,8 @@ class _Kernel:
         self._display: FunctionInformation | None = None
         self._program: PacketAppliance | None = None
         self._timed: ActsByItself | None = None
+        self._wall_offset_s: float | None = None
+        """What makes the time since the start the seconds since 1970, where it is known."""
         self._screen: Draws | None = None
         self._failures = 0
         self._nowhere = 0
@@ -108,6 +112,7 @@ class _Kernel:
         else:
             self._program = program
             yield from self._open_ports(boot)
+            yield from self._ask_the_time()
             self._take_offers(program)
             yield from self._arm_timer()
             yield from self._work_everywhere()
@@ -119,8 +124,21 @@ class _Kernel:
         """What the program can do besides deciding on frames."""
         self._timed = offered if isinstance(offered, ActsByItself) else None
         self._screen = offered if isinstance(offered, Draws) else None
+        self._tell_the_time(offered)
         if isinstance(offered, Starts):
             self._send_all(self._attempt("start", offered.start, self._now_s()))
+
+    def _ask_the_time(self) -> Steps:
+        yield Vmcall(Hypercall.WALL_CLOCK, MESSAGE_GPA)
+        wall_ns = int.from_bytes(self._cpu.read(MESSAGE_GPA, 8), "little")
+        self._wall_offset_s = wall_ns / 1e9 if wall_ns else None
+
+    def _tell_the_time(self, program: object) -> None:
+        if isinstance(program, KnowsTheDate):
+            try:
+                program.clock_set(self._wall_offset_s)
+            except Exception as error:
+                self._fail("clock_set", error)
 
     def _open_ports(self, boot: BootInformation) -> Steps:
         for function in boot.functions:
@@ -169,6 +187,9 @@ class _Kernel:
                 self._draw()
             case Vector.CONFIGURE:
                 yield from self._configure()
+            case Vector.CLOCK:
+                yield from self._ask_the_time()
+                self._tell_the_time(self._program)
             case Vector.TIMER:
                 if self._timed is not None:
                     self._send_all(self._attempt("on_timer", self._timed.on_timer, self._now_s()))

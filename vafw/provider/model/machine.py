@@ -25,7 +25,6 @@ from vafw.machine.inventory import DeviceClass, MachineInventory, PciFunction
 from vafw.machine.report import LinkCounters
 from vafw.plan.plan import Plan, VmPlan
 from vafw.trace import Value
-from vafw.traffic.appliance import OUTSIDE
 from vafw.vmm.access_control import enable_access_control
 from vafw.vmm.frames import FrameAllocator
 from vafw.vmm.remapping import RemappingDriver
@@ -47,8 +46,14 @@ _WINDOWS: Final = 0xFE00_0000
 class Emitted:
     """What came out of the machine while it settled."""
 
-    wire: tuple[bytes, ...]
+    wires: Mapping[str, tuple[bytes, ...]]
+    """By the network function that it left by, the path's own first."""
     user: tuple[bytes, ...]
+
+    @property
+    def wire(self) -> tuple[bytes, ...]:
+        """What left by any of them."""
+        return tuple(frame for frames in self.wires.values() for frame in frames)
 
 
 def build_pc(machine: MachineInventory, *, user_side: bool, capability: UnitCapability | None = None) -> Pc:
@@ -92,7 +97,8 @@ class ModelMachine:
         remapping.enable()
         enable_access_control(pc.root_complex)
         self.vmm = Vmm(pc.memory, pc.root_complex, pc.processors, frames, remapping)
-        self._wire = self._card(plan.wire.bdf)
+        functions = {each.name: each.bdf for each in plan.machine.functions}
+        self._wires = {name: self._card(functions[name]) for name in plan.feeds()}
         self._user = self._card(USER_SIDE) if any(each.bdf == USER_SIDE for each in pc.descriptions) else None
         self.frames_lost = 0
         """Frames that a card could not take: no free descriptor."""
@@ -102,16 +108,22 @@ class ModelMachine:
         for vm in self._plan.vms:
             self.vmm.create_vm(vm.name, vm.memory_bytes, vm.vcpus)
             for function in vm.functions:
-                port = OUTSIDE if function.bdf == self._plan.wire.bdf else None
+                fed = self._plan.feeds().get(function.name)
+                port = fed.port if fed is not None else None
                 self.vmm.assign(vm.name, function.bdf, name=function.name, port=port)
         for link in self._plan.links:
             self.vmm.wire(link.name, (link.outer.vm, link.outer.port), (link.inner.vm, link.inner.port))
         if self._user is not None:
             self.vmm.assign(self._plan.vms[-1].name, USER_SIDE, name="user-side", port=USER_PORT)
 
-    def from_wire(self, frame: bytes) -> None:
-        """A frame arrives at the network card."""
-        self.frames_lost += not self._wire.receive(frame)
+    @property
+    def wires(self) -> tuple[str, ...]:
+        """The network functions that a wire is plugged into, the path's own first."""
+        return tuple(self._wires)
+
+    def from_wire(self, frame: bytes, function: str | None = None) -> None:
+        """A frame arrives at a network card, the path's own where none is named."""
+        self.frames_lost += not self._wires[function or self._plan.path[0]].receive(frame)
 
     def from_user(self, frame: bytes) -> None:
         """The user's side sends a frame."""
@@ -124,7 +136,8 @@ class ModelMachine:
         self.vmm.set_time(now_ns)
         if not self.vmm.run_until_idle():
             raise PlatformUnable("the VMs must come to rest, and they did not: a guest keeps interrupting another")
-        return Emitted(self._wire.take_transmitted(), self._user.take_transmitted() if self._user else ())
+        wires = {name: card.take_transmitted() for name, card in self._wires.items()}
+        return Emitted(wires, self._user.take_transmitted() if self._user else ())
 
     def reports(self) -> Mapping[str, Mapping[str, Value]]:
         """What each program says of itself, by VM; asked for now."""

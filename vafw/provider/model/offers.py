@@ -59,6 +59,15 @@ class Reconfigures(Protocol):
 
 
 @runtime_checkable
+class KnowsTheDate(Protocol):
+    """A program to which the date matters."""
+
+    def clock_set(self, wall_offset_s: float | None) -> None:
+        """`now_s` plus this is the seconds since 1 January 1970, UTC; None: nobody knows."""
+        ...
+
+
+@runtime_checkable
 class Draws(Protocol):
     """A program with a screen."""
 

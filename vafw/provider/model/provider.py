@@ -11,6 +11,7 @@ import asyncio
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Final, final
 
 from vafw.attest.attester import BootCounts
@@ -56,6 +57,7 @@ class ModelProvider:
         | Capability.TAMPER
         | Capability.WIRE_CAPTURE_FILE
         | Capability.WIRE_TAP
+        | Capability.SEVERAL_UPLINKS
     )
 
     def __init__(
@@ -67,13 +69,21 @@ class ModelProvider:
         trace: Trace,
         random: Callable[[int], bytes],
         tamper: TamperPlan | None = None,
+        secret_of: Callable[[str], bytes] | None = None,
     ) -> None:
-        """Manufacture the PC, switched off; `random(n)` gives n random bytes for its TPM's keys."""
+        """Manufacture the PC, switched off; `random(n)` gives n random bytes for its TPM's keys.
+
+        `secret_of` has the secret of each VM that keeps one, by name; without it each has one for this machine's life.
+
+        UsageError where the traffic is to enter by a network function that the plan has no wire for.
+        """
+        traffic.require_wires(plan.feeds())
         self._plan = plan
         self._traffic = traffic
         self._clock = clock
         self._trace = trace
         self._tamper = tamper
+        self._secret_of = secret_of or cache(lambda _vm: random(32))
         self._pc = build_pc(plan.machine, user_side=traffic.has_user_side)
         unit = REMAPPING_UNIT if plan.machine.iommu.dma_remapping else None
         self._measured = MeasuredMachine(plan, self._pc.memory, random, unit)
@@ -249,6 +259,8 @@ class ModelProvider:
 
     def _config(self, vm: VmPlan) -> dict[str, Value]:
         config = dict(vm.config)
+        if vm.has_secret:
+            config["secret"] = self._secret_of(vm.name).hex()
         if vm.role is VmRole.USER_OS:
             config |= {"name": self._plan.name, "mode": self._traffic.user_mode}
             if self._traffic.feed is Feed.SCRIPT:

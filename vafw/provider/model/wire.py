@@ -82,7 +82,7 @@ class ResultsWriter:
     """What became of the frames, as one pcapng file with an interface for each fate.
 
     ``wire`` holds what left the machine towards the wire, ``user`` what reached the user OS, ``dropped`` what reached
-    neither, with a comment that names who dropped it and by which rule.
+    neither, with a comment that names who dropped it and by which rule. A further uplink has its function's name.
     """
 
     def __init__(self, path: Path, start_ns: int = 0) -> None:
@@ -94,9 +94,9 @@ class ResultsWriter:
             raise PlatformUnable(f"{path}: the results cannot be written: {error.strerror}") from error
         self._writer = CaptureWriter(self._file)
 
-    def left(self, side: Side, frame: bytes, time_s: float) -> None:
-        """A frame came out at one side."""
-        self._write(frame, time_s, side.value, "")
+    def left(self, interface: str, frame: bytes, time_s: float) -> None:
+        """A frame came out: at ``user``, at ``wire``, or at another uplink, which has its function's name."""
+        self._write(frame, time_s, interface, "")
 
     def dropped(self, frame: bytes, time_s: float, appliance: str, rule: str) -> None:
         """An appliance let a frame end."""

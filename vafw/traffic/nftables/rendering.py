@@ -16,12 +16,13 @@ passes no frame with two VLAN tags, and takes one with a tag for the connection 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, Literal, TypeAlias
 
 from vafw.traffic.appliance import INSIDE, OUTSIDE
 from vafw.traffic.nat import Nat, OwnAddresses, PortForward
+from vafw.traffic.nftables import uplinks
 from vafw.traffic.nftables.rules import Rules
 from vafw.traffic.nftables.statement import (
     EVERYTHING,
@@ -76,11 +77,13 @@ def nftables_text(
     table: str = "vafw",
     family: Family = "inet",
     own: OwnAddresses | None = None,
+    further: Mapping[str, Collection[int]] | None = None,
     layout: Layout = "auto",
 ) -> str:
     """Text for ``nft -f`` that replaces the table; see `nftables_table`."""
-    found = nftables_table(ruleset, inside=inside, outside=outside, table=table, family=family, own=own, layout=layout)
-    return found.text()
+    return nftables_table(
+        ruleset, inside=inside, outside=outside, table=table, family=family, own=own, further=further, layout=layout
+    ).text()
 
 
 def nftables_table(
@@ -91,21 +94,35 @@ def nftables_table(
     table: str = "vafw",
     family: Family = "inet",
     own: OwnAddresses | None = None,
+    further: Mapping[str, Collection[int]] | None = None,
     layout: Layout = "auto",
 ) -> Table:
     """The table; `inside` and `outside` are the interfaces of the two sides, `own` the addresses of a router.
 
+    `further` are the interfaces of its further uplinks, one for each of `own.further`, with the marks that choose them
+    (`uplinks` says which routes that needs).
     ValueError says what of the ruleset nftables cannot do in this family.
     """
     _refuse_unable(ruleset, family, own)
-    interfaces = {INSIDE: inside, OUTSIDE: outside}
+    wires, further = (outside, *(further or {})), further or {}
+    interfaces = {INSIDE: f'"{inside}"', OUTSIDE: _named(wires)}
     written = Rules(interfaces, family, set_stems(ruleset.rules), _uses_maps(ruleset, family, layout))
     forward = tuple(_body(ruleset, written))
     chains = {name: Chain(rules) for name, rules in written.chains.items()}
     chains["early"] = Chain(tuple(_early(ruleset, inside, family)), _hook(_EARLY_HOOKS[family], "accept"))
-    chains |= _translation(ruleset, interfaces, own) if own is not None else {}
+    chains |= _translation(ruleset, inside, wires, own) if own is not None else {}
+    if further and own is not None:
+        ways = [uplinks.Further(*each) for each in zip(own.further, further.values(), strict=True)]
+        chosen = uplinks.choice(ruleset.rules_for([State.NEW]), ways, interfaces, written.sets)
+        chains[uplinks.CHAIN] = Chain(tuple(chosen), _hook(uplinks.HOOK, "accept"))
     chains["forward"] = Chain(forward, _hook(f"type filter hook {_HOOKS[family]}", "drop"))
-    return Table(family, table, _objects(ruleset, interfaces, written), written.maps, chains)
+    return Table(family, table, _objects(ruleset, (inside, *wires), written), written.maps, chains)
+
+
+def _named(interfaces: Sequence[str]) -> str:
+    """One interface, or the set of them, as nftables writes it."""
+    quoted = [f'"{each}"' for each in interfaces]
+    return quoted[0] if len(quoted) == 1 else f"{{ {', '.join(quoted)} }}"
 
 
 def _hook(place: str, policy: str) -> str:
@@ -124,7 +141,7 @@ def _uses_maps(ruleset: Ruleset, family: Family, layout: Layout) -> bool:
     return layout == "maps" or (layout == "auto" and family == "inet" and len(ruleset.rules) > MOST_FLAT_RULES)
 
 
-def _objects(ruleset: Ruleset, interfaces: dict[str, str], written: Rules) -> dict[str, str]:
+def _objects(ruleset: Ruleset, interfaces: Sequence[str], written: Rules) -> dict[str, str]:
     """Counters, limits, the sets that DNS answers fill, and the flow table."""
     rules = {rule.name: rule for rule in ruleset.rules}
     found = {f"counter {counter_name(name)}": "" for name in rules if name in written.counted}
@@ -136,7 +153,7 @@ def _objects(ruleset: Ruleset, interfaces: dict[str, str], written: Rules) -> di
         for version, kind in _NAMED_SET.items():
             found[f"set {stem}-v{version}"] = f'type {kind}; flags timeout; comment "{name}";'
     if ruleset.offload:
-        devices = ", ".join(f'"{each}"' for each in interfaces.values())
+        devices = ", ".join(f'"{each}"' for each in interfaces)
         found["flowtable fast"] = f"hook ingress priority filter; devices = {{ {devices} }};"
     return found
 
@@ -160,14 +177,20 @@ def _body(ruleset: Ruleset, written: Rules) -> Iterator[str]:
     yield from (f'{each} comment "{DEFAULT}"' for each in verdicts(ruleset.default, "", "counter"))
 
 
-def _translation(ruleset: Ruleset, interfaces: dict[str, str], own: OwnAddresses) -> dict[str, Chain]:
+def _translation(ruleset: Ruleset, inside: str, wires: Sequence[str], own: OwnAddresses) -> dict[str, Chain]:
     """Port forwards before routing, masquerading after; only what the rules accept in between gets that far."""
-    led = tuple(each for forward in ruleset.nat.forwards for each in _led(forward, interfaces[OUTSIDE], own))
+    led = tuple(
+        each
+        for forward in ruleset.nat.forwards
+        for outside, outer in zip(wires, own.outers, strict=True)
+        for each in _led(forward, outside, outer)
+    )
     hidden = tuple(
-        f'iifname "{interfaces[INSIDE]}" oifname "{interfaces[OUTSIDE]}" {HEADER[version]} saddr '
-        f"{address_set(sources, version)} counter snat {HEADER[version]} to {_address(version, own.outer[version])}"
+        f'iifname "{inside}" oifname "{outside}" {HEADER[version]} saddr '
+        f"{address_set(sources, version)} counter snat {HEADER[version]} to {_address(version, outer[version])}"
+        for outside, outer in zip(wires, own.outers, strict=True)
         for version in (4, 6)
-        if (sources := ruleset.nat.masquerade.ranges(version)) and version in own.outer
+        if (sources := ruleset.nat.masquerade.ranges(version)) and version in outer
     )
     return {
         "port-forwards": Chain(led, _hook("type nat hook prerouting priority dstnat", "accept")),
@@ -175,8 +198,8 @@ def _translation(ruleset: Ruleset, interfaces: dict[str, str], own: OwnAddresses
     }
 
 
-def _led(forward: PortForward, outside: str, own: OwnAddresses) -> Iterator[str]:
-    if forward.version not in own.outer:
+def _led(forward: PortForward, outside: str, outer: Mapping[int, int]) -> Iterator[str]:
+    if forward.version not in outer:
         return
     ip, host = HEADER[forward.version], _address(forward.version, forward.host)
     low, high = forward.ports
@@ -184,7 +207,7 @@ def _led(forward: PortForward, outside: str, own: OwnAddresses) -> Iterator[str]
     pairs = (f"{low + at} : {host} . {forward.to_port + at}" for at in range(high - low + 1))
     to = f"{ports} map {{ {', '.join(pairs)} }}"
     same = forward.to_port == low
-    match = f'iifname "{outside}" {ip} daddr {_address(forward.version, own.outer[forward.version])}'
+    match = f'iifname "{outside}" {ip} daddr {_address(forward.version, outer[forward.version])}'
     match += f" {ports} {low}-{high}" if high > low else f" {ports} {low}"
     yield f'{match} counter dnat {ip} to {host if same else to} comment "{forward.name}"'
 

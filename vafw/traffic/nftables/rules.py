@@ -27,6 +27,7 @@ class Rules:
     """Writes rules, and gathers the maps, chains and counters that they need."""
 
     def __init__(self, interfaces: Mapping[str, str], family: Family, sets: Mapping[str, str], uses_maps: bool) -> None:
+        """`interfaces` of each side as nftables writes them; `sets` has the stem of the set of each host name."""
         self.family = family
         self.sets = sets
         self.maps: dict[str, VerdictMap] = {}
@@ -64,7 +65,7 @@ class Rules:
                 for level, (kind, found) in enumerate(maps):
                     name = f"{stem}-v{version}-{'any' if same else side}-{kind}-{level}"
                     self.maps[name] = found
-                    where = "" if same else f'iifname "{self._interfaces[side]}" '
+                    where = "" if same else f"iifname {self._interfaces[side]} "
                     yield f"{where}{GUARDS[kind][version]} {found.key} vmap @{name}"
 
     def _verdict(self, rule: Rule) -> str:

@@ -41,17 +41,25 @@ def limit_name(rule: str) -> str:
 def statements(
     rule: Rule, interfaces: Mapping[str, str], family: Family, sets: Mapping[str, str], state: State = State.NEW
 ) -> Iterator[str]:
-    """The rule for packets of one state; `sets` has the stem of the set of each host name."""
+    """The rule for packets of one state; `interfaces` of each side and `sets` as `rules.Rules` has them."""
+    for each in conditions(rule, interfaces, family, sets, state):
+        yield from _ended(rule, each)
+
+
+def conditions(
+    rule: Rule, interfaces: Mapping[str, str], family: Family, sets: Mapping[str, str], state: State = State.NEW
+) -> Iterator[str]:
+    """What a packet must be for the rule to match, each way on its own; nothing where none can be."""
     about = "" if state is State.NEW else f"ct state {state} "
     for version in (4, 6):
         by_side = {side: tuple(_addresses(rule, side, version, family, sets)) for side in (INSIDE, OUTSIDE)}
         if by_side[INSIDE] == by_side[OUTSIDE]:
             matches = list(by_side[INSIDE])
         else:
-            matches = [f'iifname "{interfaces[side]}" {each}' for side, found in by_side.items() for each in found]
-        for match, vlan, service in product(matches, _vlans(rule.vlans), services(rule, version)):
-            condition = f"{about}{vlan}{match}{service}{_when(rule.schedule)}"
-            yield from _ended(rule, condition)
+            matches = [f"iifname {interfaces[side]} {each}" for side, found in by_side.items() for each in found]
+        parts = product(matches, _vlans(rule.vlans), services(rule, version), _when(rule.schedule))
+        for match, vlan, service, when in parts:
+            yield f"{about}{vlan}{match}{service}{when}"
 
 
 def _ended(rule: Rule, condition: str) -> Iterator[str]:
@@ -104,17 +112,16 @@ def _vlans(vlans: Ranges) -> Iterator[str]:
         yield "ether type != { vlan, 8021ad } "
 
 
-def _when(schedule: Schedule | None) -> str:
-    """Day and time of day in UTC. A window over midnight is refused: its two halves are of different days."""
+def _when(schedule: Schedule | None) -> Iterator[str]:
+    """Day and time of day in UTC; a window over midnight is two, of which never more than one is open."""
+    for each in schedule.within_days() if schedule is not None else ():
+        days = ", ".join(f'"{WEEKDAYS[day]}"' for day in each.days)
+        text = "" if each.days == DAYS else f"meta day {{ {days} }} "
+        if (each.start_s, each.end_s) != (0, DAY_S):
+            text += f'meta hour "{_hour(each.start_s)}"-"{_hour(each.end_s - 1)}" '
+        yield text
     if schedule is None:
-        return ""
-    if schedule.start_s >= schedule.end_s:
-        raise ValueError("nftables can hold a window of time only within one day; write two rules, one for each day")
-    days = ", ".join(f'"{WEEKDAYS[day]}"' for day in schedule.days)
-    text = "" if schedule.days == DAYS else f"meta day {{ {days} }} "
-    if (schedule.start_s, schedule.end_s) != (0, DAY_S):
-        text += f'meta hour "{_hour(schedule.start_s)}"-"{_hour(schedule.end_s - 1)}" '
-    return text
+        yield ""
 
 
 def _hour(seconds: int) -> str:

@@ -33,6 +33,8 @@ class Hop:
     """The rules that it enforces; None: it passes every packet on, as far as headers say."""
     outer: Mapping[int, int] = field(default_factory=dict)
     """Its own address towards the wire by IP version, where it translates."""
+    further: tuple[Mapping[int, int], ...] = ()
+    """The same of each uplink besides the first. Such a hop begins the path: no other looks at it from outside."""
 
     @property
     def nat(self) -> Nat:
@@ -75,9 +77,9 @@ def outer_view(hops: Sequence[Hop], packet: Packet) -> Packet:
     return packet
 
 
-def translated(hop: Hop, packet: Packet) -> Packet:
-    """The packet on the outer side of the hop, given as it is on the inner side."""
-    outer = hop.outer.get(packet.version)
+def translated(hop: Hop, packet: Packet, uplink: int = 0) -> Packet:
+    """The packet on the outer side of the hop, at that uplink, given as it is on the inner side."""
+    outer = (hop.outer, *hop.further)[uplink].get(packet.version)
     if outer is None:
         return packet
     if packet.side == INSIDE:
@@ -93,8 +95,8 @@ def translated(hop: Hop, packet: Packet) -> Packet:
 def inner_view(hops: Sequence[Hop], packet: Packet) -> Packet:
     """A packet from the wire as the user's side sees it, once its destination was translated."""
     for hop in hops:
-        outer = hop.outer.get(packet.version)
-        if packet.side == OUTSIDE and packet.destination == outer:
+        outers = {each.get(packet.version) for each in (hop.outer, *hop.further)}
+        if packet.side == OUTSIDE and packet.destination in outers:
             target = hop.nat.forwarded(packet.version, packet.protocol, packet.port)
             if target is not None:
                 packet = replace(packet, destination=target[0], port=target[1])
