@@ -54,6 +54,8 @@ def below(modules: set[str], names: tuple[str, ...]) -> list[str]:
         (["status", "nobody"], (*MODEL, *ENGINE, *TERMINAL, *DOCUMENTS, *LOOP)),
         (["down", "nobody"], (*MODEL, *ENGINE, *TERMINAL, *DOCUMENTS, *LOOP)),
         (["logs", "nobody"], (*MODEL, *ENGINE, *TERMINAL, *DOCUMENTS, *LOOP)),
+        (["config", "get", "nobody"], (*MODEL, *ENGINE, *TERMINAL, *DOCUMENTS, *LOOP)),
+        (["config", "set", "nobody", "firewall", "a=b"], (*MODEL, *ENGINE, *TERMINAL, *DOCUMENTS, *LOOP)),
         (["capture", "nobody", "--display", "x.png"], (*MODEL, *ENGINE, *TERMINAL, *DOCUMENTS, *LOOP)),
         (["attest", "nobody"], (*MODEL, *ENGINE, *TERMINAL, *DOCUMENTS)),
         (["policy", "test", OFFICE], (*MODEL, *ENGINE, *TERMINAL, *LOOP, "numpy", "vafw.plan.graph")),

@@ -18,6 +18,7 @@ from vafw.attest.reference import AcceptedValue, ReferenceValues
 from vafw.clock import Clock
 from vafw.document.load import load_topology
 from vafw.errors import PlatformUnable
+from vafw.machine.authority import Authority
 from vafw.machine.capability import Capability
 from vafw.plan.compile import compile_plan
 from vafw.plan.plan import Plan
@@ -69,8 +70,13 @@ def model_bench(_state: Path) -> Bench:
     return Bench("model", accepted, ModelProvider.CAPABILITY, assemble)
 
 
-def qemu_bench(state: Path, topology: Path = OFFICE, answers: Answers | None = None) -> Bench:
-    """Real VMs; skipped, with the reason, where this host cannot have them. `answers` is behind the wire."""
+def qemu_bench(
+    state: Path, topology: Path = OFFICE, answers: Answers | None = None, authority: Authority | None = None
+) -> Bench:
+    """Real VMs; skipped, with the reason, where this host cannot have them.
+
+    `answers` is behind the wire, `authority` is the firewall's.
+    """
     require_qemu()
     from vafw.provider.qemu.enrolment import enrol  # deferred: tpm2-pytss may not be installed
     from vafw.provider.qemu.measure import measure_installed
@@ -78,6 +84,9 @@ def qemu_bench(state: Path, topology: Path = OFFICE, answers: Answers | None = N
     from vafw.provider.qemu.tamper import Tamper
 
     plan = compile_plan(load_topology(topology), QemuProvider.CAPABILITY)
+    if authority is not None:
+        vms = tuple(replace(vm, authority=authority) if vm.name == "firewall" else vm for vm in plan.vms)
+        plan = replace(plan, vms=vms)
     measured = measure_installed(plan.vms)
     accepted = replace(plan, reference=_reference(measured.launcher, measured.vmm, dict(measured.images)))
 

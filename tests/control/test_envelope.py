@@ -78,10 +78,28 @@ def test_a_flipped_bit_is_refused(data: st.DataObject) -> None:
         opened(bytes(genuine))
 
 
+def test_a_signature_has_one_spelling() -> None:
+    fields = json.loads(sealed(3, {"port": 1}))
+    written = fields["sig"].rstrip("=")
+    assert len(fields["sig"]) - len(written) == 2
+    spare = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    other = spare[spare.index(written[-1]) ^ 1]
+    with pytest.raises(EnvelopeRefused, match="sig must be the controller's, and is not"):
+        opened(altered(lambda fields: fields.update(sig=f"{written[:-1]}{other}==")))
+
+
 def test_a_key_of_a_later_minor_version_is_kept_under_the_signature() -> None:
     assert opened(signed(lambda fields: fields.update(v="1.4", why="later"))).version == Version(1, 3)
     with pytest.raises(EnvelopeRefused, match="sig must be the controller's, and is not"):
         opened(altered(lambda fields: fields.update(why="later")))
+
+
+def test_what_people_signed_is_carried_unread_and_under_the_signature() -> None:
+    envelope = opened(signed(lambda fields: fields.update(approval={"any": 1}, confirmation={"thing": []})))
+    assert (envelope.approval, envelope.confirmation) == ({"any": 1}, {"thing": []})
+    assert (opened(sealed(3, {})).approval, opened(sealed(3, {})).confirmation) == (None, None)
+    with pytest.raises(EnvelopeRefused, match="sig must be the controller's, and is not"):
+        opened(altered(lambda fields: fields.update(approval={})))
 
 
 @pytest.mark.parametrize(
@@ -124,6 +142,8 @@ def test_what_is_no_envelope_is_refused(data: bytes, message: str) -> None:
         (signed(lambda fields: fields.update(gen=True)), "gen must be an integer from 1 up, not True"),
         (signed(lambda fields: fields.update(epoch=1.5)), "epoch must be an integer from 1 up, not 1.5"),
         (signed(lambda fields: fields.update(body=[1])), "body must be an object, not a list"),
+        (signed(lambda fields: fields.update(approval=[])), "approval must be an object, not a list"),
+        (signed(lambda fields: fields.update(confirmation="yes")), "confirmation must be an object, not 'yes'"),
         (signed(lambda fields: fields.update(ts="today")), "ts must be a date and time in UTC, not 'today'"),
         (
             signed(lambda fields: fields.update(ts="2026-01-01T00:00:00")),

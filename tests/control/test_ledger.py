@@ -4,15 +4,17 @@ import shutil
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from tests.control.parts import AGENT_KEY
+from tests.control.parts import AGENT_KEY, BOTH, CONTROLLER_KEY, approved, statement
 from vafw.clock import ManualClock
+from vafw.control.approval import Charter, Kind
 from vafw.control.envelope import Version
-from vafw.control.ledger import Entry, Ledger, LedgerDamaged, StaleGeneration
+from vafw.control.ledger import Approved, Entry, Ledger, LedgerDamaged, StaleGeneration
 from vafw.errors import NoSuchObject
 from vafw.trace import Value
 
@@ -122,6 +124,114 @@ async def test_an_unknown_appliance_and_an_unknown_key_are_refused(ledger: Ledge
         await ledger.desired("dns")
     with pytest.raises(NoSuchObject, match=r"^dns must have an enrolled key, and has none$"):
         await ledger.key("dns")
+
+
+BASE, FIREWALL = Version(1, 1), Charter("lab", "firewall", CONTROLLER_KEY.public_key(), BOTH)
+CHANGE = statement(BASE, {"port": 1}, {"port": 2})
+SIGNED = Approved(approved(CHANGE, "anna", "ben"), ("anna", "ben"))
+STAYS = replace(CHANGE, kind=Kind.CONFIRM, base=Version(1, 2), before=CHANGE.after)
+CONFIRMED = Approved(approved(STAYS, "anna", "ben"), ("anna", "ben"))
+
+
+async def signed(ledger: Ledger, within_s: float | None = None) -> Entry:
+    """Generation 1.2, which two people signed."""
+    await commit(ledger, 1, None)
+    return await ledger.commit(
+        "firewall", {"port": 2}, seen=BASE, basis={}, note="", author="root", within_s=within_s, approved=SIGNED
+    )
+
+
+async def test_what_people_signed_is_kept_with_who_they_were(path: Path) -> None:
+    async with Ledger.open(path, CLOCK) as ledger:
+        entry = await signed(ledger)
+    async with Ledger.open(path, CLOCK) as ledger:
+        assert await ledger.history("firewall") == (entry, (await ledger.history("firewall"))[1])
+        assert await ledger.desired("firewall") == entry
+    assert (entry.approved, entry.confirmed) == (SIGNED, None)
+    assert entry.to_json()["signers"] == ["anna", "ben"]
+    assert entry.refusal(FIREWALL, given="") == ""
+
+
+async def test_a_confirmation_is_kept_beside_what_it_confirms(ledger: Ledger) -> None:
+    await signed(ledger, within_s=30)
+    assert (await ledger.ask_to_confirm("firewall", CONFIRMED)).confirmed == CONFIRMED
+    entry = await ledger.confirmed("firewall", Version(1, 2))
+    assert entry is not None
+    assert (entry.approved, entry.confirmed) == (SIGNED, CONFIRMED)
+    assert entry.to_json()["confirmed-by"] == ["anna", "ben"]
+
+
+async def test_a_confirmation_of_another_generation_than_the_one_on_trial_is_refused(ledger: Ledger) -> None:
+    first = await commit(ledger, 1, None)
+    second = await commit(ledger, 3, first.version)
+    await ledger.commit("firewall", {"port": 2}, seen=second.version, basis={}, note="", author="", within_s=30)
+    with pytest.raises(StaleGeneration) as refused:
+        await ledger.ask_to_confirm("firewall", CONFIRMED)
+    assert refused.value.message == (
+        "a confirmation of firewall must be of what is on trial, generation 1.3, not of 1.2"
+    )
+    assert (await ledger.desired("firewall")).confirmed is None
+
+
+async def test_what_follows_a_generation_that_went_back_carries_what_was_signed_for_its_body(ledger: Ledger) -> None:
+    entry = await signed(ledger)
+    await ledger.commit("firewall", {"port": 3}, seen=entry.version, basis={}, note="", author="root", within_s=30)
+    back = await ledger.gone_back("firewall", "it was late")
+    assert back is not None
+    assert (back.version, back.body, back.approved) == (Version(1, 4), {"port": 2}, SIGNED)
+    await ledger.begin_epoch()
+    desired = await ledger.desired("firewall")
+    assert (desired.version, desired.approved) == (Version(2, 4), SIGNED)
+    assert desired.refusal(FIREWALL, given="") == ""
+
+
+async def test_what_nobody_signed_is_refused_unless_the_documents_say_it(ledger: Ledger) -> None:
+    entry = await commit(ledger, 1, None)
+    assert entry.refusal(None, given="") == ""
+    assert entry.refusal(FIREWALL, given=entry.digest) == ""
+    assert entry.refusal(FIREWALL, given="") == (
+        "a change to generation 1.1 of firewall must be signed by 2 of anna, ben, and is signed by nobody"
+    )
+
+
+async def test_an_approval_that_was_altered_is_refused(path: Path) -> None:
+    async with Ledger.open(path, CLOCK) as ledger:
+        await signed(ledger)
+    with closing(sqlite3.connect(path, isolation_level=None)) as file:
+        file.execute("""UPDATE approval SET signed = replace(signed, '"epoch":1', '"epoch":0')""")
+    async with Ledger.open(path, CLOCK) as ledger:
+        with pytest.raises(LedgerDamaged, match=r"must be whole: what people signed is no longer what they signed: "):
+            await ledger.desired("firewall")
+
+
+@pytest.mark.parametrize(("schema", "younger"), [(1, ("approval", "trial")), (2, ("approval",))])
+async def test_an_older_ledger_gets_what_it_lacks_and_keeps_what_it_has(
+    path: Path, schema: int, younger: tuple[str, ...]
+) -> None:
+    async with Ledger.open(path, CLOCK) as ledger:
+        entry = await commit(ledger, 1, None)
+    with closing(sqlite3.connect(path, isolation_level=None)) as file:
+        for table in younger:
+            file.execute(f"DROP TABLE {table}")
+        file.execute(f"PRAGMA user_version = {schema}")
+    async with Ledger.open(path, CLOCK) as ledger:
+        assert await ledger.desired("firewall") == entry
+        await ledger.commit(
+            "firewall", {"port": 2}, seen=BASE, basis={}, note="", author="", within_s=9, approved=SIGNED
+        )
+        assert (await ledger.desired("firewall")).approved == SIGNED
+    with closing(sqlite3.connect(path)) as file:
+        assert file.execute("PRAGMA user_version").fetchone() == (3,)
+
+
+async def test_a_ledger_of_a_later_schema_is_refused(path: Path) -> None:
+    async with Ledger.open(path, CLOCK) as ledger:
+        await commit(ledger, 1, None)
+    with closing(sqlite3.connect(path, isolation_level=None)) as file:
+        file.execute("PRAGMA user_version = 4")
+    with pytest.raises(LedgerDamaged, match=r"it is no ledger of schema 3 \(schema 4, application 0x76616677\)$"):
+        async with Ledger.open(path, CLOCK):
+            pytest.fail("it must not be opened")
 
 
 async def test_the_file_is_its_owners_alone(ledger: Ledger, path: Path) -> None:

@@ -3,6 +3,7 @@
              ┌─ not an envelope, foreign signature, wrong target, expired ─▶ refused
     desired ─┼─ lower than what runs, or another body under the same number ─▶ refused
              ├─ what runs already ─▶ applied (said again)
+             ├─ newer, other than what runs, and not signed by the people who must ─▶ refused
              └─ newer ─▶ apply ─healthy─▶ applied, or on trial ─confirmed in time─▶ confirmed
                            │                    └─ no confirmation ─▶ apply what was confirmed last ─▶ went back
                            └─unhealthy, raised, too late─▶ apply what was confirmed last ─▶ went back
@@ -11,7 +12,9 @@ A trial's deadline is the agent's own: neither a controller nor a broker that di
 confirmation is the same generation once more, without a trial; what went back is never tried again.
 
 One code for modelled and real guests: what applying means is the `Applier`'s business. The agent trusts the
-controller's signature, not the broker; it remembers only what runs, so that it can be killed at any time.
+controller's signature, not the broker, and where it has a charter not the controller either: what changes anything must
+have been signed by people, whose keys came with the measured plan. It remembers only what runs, so that it can be
+killed at any time.
 """
 
 from __future__ import annotations
@@ -30,10 +33,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from vafw.clock import Clock
 from vafw.control import topics
+from vafw.control.approval import Charter
 from vafw.control.bus import Bus, BusLost, Line, Message, Will
 from vafw.control.envelope import Envelope, EnvelopeRefused, Version, seal, unseal
 from vafw.control.pacing import Pacing
 from vafw.control.topics import AVAIL, DESIRED, EVENT, REPORTED, Place
+from vafw.machine.authority import Authority
 from vafw.machine.report import Health
 from vafw.trace import Value
 from vafw.traffic.trial import Phase, Trial
@@ -115,6 +120,15 @@ class Identity:
     appliance: str
     key: Ed25519PrivateKey
     controller: Ed25519PublicKey
+    authority: Authority | None = None
+    """Whose signatures a change needs besides; None: nobody's."""
+
+    @property
+    def charter(self) -> Charter | None:
+        """What signatures are held against; None where none are needed."""
+        if self.authority is None:
+            return None
+        return Charter(self.workstation, self.appliance, self.controller, self.authority)
 
     def place(self, leaf: topics.Leaf) -> Place:
         """One of its own topics."""
@@ -209,6 +223,8 @@ class Agent:
                 return await self._said_again(envelope)
             if self._spent is not None and envelope.version == self._spent.version:
                 return self._report(Outcome.WENT_BACK, self._spent.reason, envelope.version)
+            if reason := self._unapproved(envelope):
+                return self._report(Outcome.REFUSED, reason, envelope.version)
             return await self._transact(envelope)
 
     # -- the bus ----------------------------------------------------------------------------------------------
@@ -261,6 +277,16 @@ class Agent:
             return f"generation {asked} must have the body it had before, and has another"
         return ""
 
+    def _unapproved(self, envelope: Envelope) -> str:
+        """Why people have not allowed a newer generation; empty where they have, or where it changes nothing.
+
+        Whoever holds the controller's key may thus count generations up, or end a trial early, and no more.
+        """
+        charter = self._identity.charter
+        if charter is None or (envelope.trial_s is None and envelope.digest == self.confirmed.digest):
+            return ""
+        return charter.refusal(envelope, self._clock.wall())
+
     async def _transact(self, envelope: Envelope) -> Report:
         before = self.confirmed
         self._end_trial(before)
@@ -300,12 +326,14 @@ class Agent:
 
     async def _said_again(self, envelope: Envelope) -> Report:
         """The generation that runs once more: said without the trial it is on, it is confirmed."""
-        trial, version = self._trial, envelope.version
+        trial, version, charter = self._trial, envelope.version, self._identity.charter
         if trial is None:
             return self._report(Outcome.APPLIED, "it runs already", version)
         phase = trial.passed(self._clock.monotonic())
         if phase is Phase.TRYING and envelope.trial_s is not None:
             return self._report(Outcome.ON_TRIAL, self._on_trial(), version)
+        if phase is Phase.TRYING and charter and (reason := charter.refusal_to_stay(envelope, self._clock.wall())):
+            return self._report(Outcome.REFUSED, reason, version)
         if trial.confirm(self._clock.monotonic()) is Phase.ROLLED_BACK:
             return await self._go_back(trial.in_force, trial.reason, version)
         self._spent = None

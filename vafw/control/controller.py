@@ -19,7 +19,7 @@ from vafw.control import topics
 from vafw.control.agent import Outcome, Report
 from vafw.control.bus import Bus, BusLost, Line, Message
 from vafw.control.envelope import EnvelopeRefused, Version, seal, strict_json, unseal
-from vafw.control.ledger import Entry, Ledger, TrialState
+from vafw.control.ledger import Approved, Entry, Ledger, TrialState
 from vafw.control.pacing import Pacing
 from vafw.control.topics import AVAIL, DESIRED, EVENT, REPORTED, Place
 from vafw.errors import NoSuchObject, VafwError
@@ -91,25 +91,40 @@ class Controller:
         note: str = "",
         author: str = "",
         within_s: float | None = None,
+        approved: Approved | None = None,
     ) -> Entry:
         """Commit the next generation and have it published; StaleGeneration unless the last one is `seen`.
 
-        With `within_s` it is on trial, and goes back unless `confirm` reaches its agent in so many seconds.
+        With `within_s` it is on trial, and goes back unless `confirm` reaches its agent in so many seconds. `approved`
+        goes with it to its agent, which decides by it.
         """
         entry = await self._ledger.commit(
-            appliance, body, seen=seen, basis=basis or {}, note=note, author=author, within_s=within_s
+            appliance,
+            body,
+            seen=seen,
+            basis=basis or {},
+            note=note,
+            author=author,
+            within_s=within_s,
+            approved=approved,
         )
         self._committed.set()
         return entry
 
-    async def confirm(self, appliance: str) -> Entry:
+    async def confirm(self, appliance: str, approved: Approved | None = None) -> Entry:
         """Ask the agent to keep what is on trial; `settled` says whether it came in time. Refused where nothing is."""
-        entry = await self._ledger.ask_to_confirm(appliance)
+        entry = await self._ledger.ask_to_confirm(appliance, approved)
         self._committed.set()
         return entry
 
     async def rollback(self, appliance: str, *, to: Version | None = None, author: str = "") -> Entry:
         """Commit what an earlier generation had as the next one; without `to`, what the one before had."""
+        now, back = await self.earlier(appliance, to)
+        note = f"back to {back.version}: {back.note}"
+        return await self.push(appliance, back.body, seen=now.version, basis=back.basis, note=note, author=author)
+
+    async def earlier(self, appliance: str, to: Version | None) -> tuple[Entry, Entry]:
+        """What is desired, and the generation that a rollback goes back to."""
         history = await self._ledger.history(appliance)
         if not history:
             raise NoSuchObject(f"{appliance} must have a committed configuration, and has none")
@@ -120,9 +135,7 @@ class Controller:
             known = ", ".join(str(each.version) for each in kept) or "none"
             what = f"generation {to}" if to else "a generation that differs"
             raise NoSuchObject(f"{appliance} must have {what} to go back to; before {now.version} it has {known}")
-        back = earlier[0]
-        note = f"back to {back.version}: {back.note}"
-        return await self.push(appliance, back.body, seen=now.version, basis=back.basis, note=note, author=author)
+        return now, earlier[0]
 
     async def settled(self, appliance: str, version: Version, *, trial_over: bool = False) -> Report:
         """The agent's answer to `version` or to a later one; the caller says how long to wait.
@@ -197,6 +210,8 @@ class Controller:
             now=self._clock.wall(),
             lifetime=timedelta(seconds=trial.within_s) if trial else DESIRED_LIFETIME,
             trial_s=trial.within_s if trial else None,
+            approval=entry.approved.approval.to_json() if entry.approved else None,
+            confirmation=entry.confirmed.approval.to_json() if entry.confirmed else None,
         )
         await bus.publish(topics.topic(at.workstation, at.appliance, DESIRED), data, retain=True)
         await self._ledger.published(entry)

@@ -1,14 +1,14 @@
 """The envelope around every configuration and every report: what it is about, how old it is, whose it is.
 
-    {"v": "1.0", "ws": "office-laptop", "id": "firewall", "epoch": 1, "gen": 7, "ts": "…Z", "exp": "…Z",
+    {"v": "1.1", "ws": "office-laptop", "id": "firewall", "epoch": 1, "gen": 7, "ts": "…Z", "exp": "…Z",
      "hash": "sha256:…", "body": {…}, "sig": "…"}
 
 `hash` is SHA-256 of the body's canonical JSON; `sig` is Ed25519 (RFC 8032) over the canonical JSON of everything else,
 behind the name of the topic's leaf, so that no report can pass for a configuration.
-A configuration may have `trial`: so many seconds until it goes back unless the same generation comes once more
-without it, which confirms it. The wire is not trusted: whatever is not exactly an envelope is refused in a sentence,
-before anything of it is used. Keys that a later minor version adds are covered by the signature and otherwise
-ignored.
+A configuration may have `trial`: so many seconds until it goes back unless the same generation comes once more without
+it, which confirms it; and `approval` and `confirmation`, what people signed for it (`approval`). The wire is not
+trusted: whatever is not exactly an envelope is refused in a sentence, before anything of it is used. Keys that a later
+minor version adds are covered by the signature and otherwise ignored.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from vafw.control.topics import Place
 from vafw.errors import Refused
 from vafw.trace import Value
 
-VERSION: Final = "1.0"
+VERSION: Final = "1.1"
+"""1.1 added `approval` and `confirmation`."""
 MAXIMUM_BYTES: Final = 256 << 10
 """What a portable broker passes on; see the profile in `docs/mqtt-topics.md`."""
 MAXIMUM_DEPTH: Final = 32
@@ -61,6 +62,16 @@ class Version:
         """The version as a JSON object."""
         return {"epoch": self.epoch, "generation": self.generation}
 
+    @classmethod
+    def from_json(cls, fields: object) -> Version:
+        """The inverse of `to_json`; TypeError or ValueError for anything else."""
+        if not isinstance(fields, dict) or set(fields) != {"epoch", "generation"}:
+            raise TypeError("a version must have epoch and generation")
+        numbers = fields["epoch"], fields["generation"]
+        if any(type(each) is not int or not 1 <= each <= MAXIMUM_INTEGER for each in numbers):
+            raise ValueError("a version must have integers from 1 up")
+        return cls(*numbers)
+
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
@@ -76,6 +87,10 @@ class Envelope:
     """``sha256:`` and the digest of the body, hexadecimal."""
     trial_s: float | None = None
     """Seconds after which it goes back unless it is confirmed; None: it is for good."""
+    approval: dict[str, Value] | None = None
+    """What people signed for this change, unread."""
+    confirmation: dict[str, Value] | None = None
+    """What people signed for its staying, unread."""
 
 
 def canonical(value: Value) -> bytes:
@@ -97,6 +112,8 @@ def seal(
     now: datetime,
     lifetime: timedelta,
     trial_s: float | None = None,
+    approval: dict[str, Value] | None = None,
+    confirmation: dict[str, Value] | None = None,
 ) -> bytes:
     """The bytes of a signed envelope for the topic `at`; EnvelopeRefused where nobody could open it."""
     fields: dict[str, Value] = {
@@ -105,13 +122,13 @@ def seal(
         "id": at.appliance,
         "epoch": version.epoch,
         "gen": version.generation,
-        "ts": _stamp(now),
-        "exp": _stamp(now + lifetime),
+        "ts": stamp(now),
+        "exp": stamp(now + lifetime),
         "hash": digest_of(body),
         "body": body,
     }
-    if trial_s is not None:
-        fields["trial"] = trial_s
+    given: dict[str, Value] = {"trial": trial_s, "approval": approval, "confirmation": confirmation}
+    fields |= {key: value for key, value in given.items() if value is not None}
     _require_modest(fields)
     fields["sig"] = base64.b64encode(key.sign(_signed(at, fields))).decode()
     data = canonical(fields)
@@ -137,16 +154,17 @@ def unseal(data: bytes, at: Place, key: Ed25519PublicKey, *, now: datetime) -> E
         _refuse(f"hash must be the body's, {digest}, not {_shown(fields['hash'])}")
     issued, expires = _moment(fields, "ts"), _moment(fields, "exp")
     if issued > now + MAXIMUM_SKEW:
-        _refuse(f"ts must not lie in the future: issued {_stamp(issued)}, and it is {_stamp(now)}")
+        _refuse(f"ts must not lie in the future: issued {stamp(issued)}, and it is {stamp(now)}")
     if expires <= now - MAXIMUM_SKEW:
-        _refuse(f"exp must not have passed: expired {_stamp(expires)}, and it is {_stamp(now)}")
-    return Envelope(at.workstation, at.appliance, version, issued, expires, body, digest, _trial(fields))
+        _refuse(f"exp must not have passed: expired {stamp(expires)}, and it is {stamp(now)}")
+    signed = (_object(fields, key) for key in ("approval", "confirmation"))
+    return Envelope(at.workstation, at.appliance, version, issued, expires, body, digest, _trial(fields), *signed)
 
 
-def strict_json(data: bytes) -> dict[str, Any]:
+def strict_json(data: bytes, *, most_bytes: int = MAXIMUM_BYTES) -> dict[str, Any]:
     """A JSON object without duplicate keys, NaN, depth or numbers beyond reason; EnvelopeRefused else."""
-    if len(data) > MAXIMUM_BYTES:
-        _refuse(f"a message must have {MAXIMUM_BYTES} bytes at most, not {len(data)}")
+    if len(data) > most_bytes:
+        _refuse(f"a message must have {most_bytes} bytes at most, not {len(data)}")
     if _depth(data) > MAXIMUM_DEPTH:
         _refuse(f"a message must be nested {MAXIMUM_DEPTH} deep at most")
     try:
@@ -176,6 +194,8 @@ def _require_target(fields: dict[str, Any], at: Place) -> None:
 def _require_signature(fields: dict[str, Any], at: Place, key: Ed25519PublicKey) -> None:
     try:
         signature = base64.b64decode(fields["sig"], validate=True)
+        if base64.b64encode(signature).decode() != fields["sig"]:
+            raise ValueError("its last character has bits that mean nothing")
         key.verify(signature, _signed(at, fields))
     except (TypeError, ValueError, binascii.Error, InvalidSignature) as error:
         raise EnvelopeRefused(f"sig must be the {at.leaf.writer}'s, and is not") from error
@@ -203,6 +223,13 @@ def _trial(fields: dict[str, Any]) -> float | None:
     return float(value)
 
 
+def _object(fields: dict[str, Any], key: str) -> dict[str, Any] | None:
+    value = fields.get(key)
+    if value is not None and not isinstance(value, dict):
+        _refuse(f"{key} must be an object, not {_shown(value)}")
+    return value
+
+
 def _moment(fields: dict[str, Any], key: str) -> datetime:
     value = fields[key]
     try:
@@ -212,7 +239,8 @@ def _moment(fields: dict[str, Any], key: str) -> datetime:
         raise EnvelopeRefused(f"{key} must be a date and time in UTC, not {_shown(value)}") from error
 
 
-def _stamp(moment: datetime) -> str:
+def stamp(moment: datetime) -> str:
+    """A moment as envelopes write it: UTC, to the millisecond."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -5,10 +5,11 @@
 A new generation is committed by comparing with the one that its author saw, so of two who change at once one is told.
 Whoever restores an old copy begins a new epoch, which fences everything that was said after the copy was made.
 
-A generation may be on trial: `confirmed` only by its agent's word, and given up wherever nobody can know.
-What went back is followed by a generation with what was confirmed last, so that generations only ever go up.
+A generation may be on trial: `confirmed` only by its agent's word, and given up wherever nobody can know. What went
+back is followed by a generation with what was confirmed last, so that generations only ever go up. What people signed
+for a generation is kept with it, and with those that follow in its place, so that it can be shown again.
 
-Python's own sqlite3 behind one thread, not SQLAlchemy: seven tables and one writer need no second dialect yet, and `up`
+Python's own sqlite3 behind one thread, not SQLAlchemy: eight tables and one writer need no second dialect yet, and `up`
 does not pay for its import. Write-ahead log and synchronous=FULL: a commit that returned survives a loss of power.
 Longer than most files here, so that every statement that writes stands beside the schema it keeps.
 """
@@ -30,14 +31,15 @@ from typing import Any, Final, TypeVar, final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from vafw.clock import Clock
+from vafw.control.approval import Approval, Charter
 from vafw.control.envelope import Version, canonical, digest_of
 from vafw.errors import NoSuchObject, Refused, VafwError
 from vafw.trace import Value
 
 _APPLICATION: Final = 0x76616677
 """``vafw`` in ASCII: SQLite's application_id."""
-_SCHEMA: Final = 2
-"""2 added trials; a ledger of schema 1 gets the table when it is opened."""
+_SCHEMA: Final = 3
+"""2 added trials, 3 what people signed; an older ledger gets the tables when it is opened."""
 _TABLES: Final = """
 CREATE TABLE epoch (number INTEGER NOT NULL);
 CREATE TABLE desired (
@@ -60,9 +62,20 @@ CREATE TABLE trial (
     state TEXT NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (appliance, epoch, generation)
 ) STRICT;
 """
+_APPROVAL_TABLE: Final = """
+CREATE TABLE approval (
+    appliance TEXT NOT NULL, epoch INTEGER NOT NULL, generation INTEGER NOT NULL, what TEXT NOT NULL,
+    signed TEXT NOT NULL, PRIMARY KEY (appliance, epoch, generation, what)
+) STRICT;
+"""
 _COLUMNS: Final = "appliance, epoch, generation, digest, body, basis, note, author, at"
-_ENTRIES: Final = f"SELECT {_COLUMNS}, within_s, state, reason FROM"
-_TRIALS: Final = "LEFT JOIN trial USING (appliance, epoch, generation)"
+_ENTRIES: Final = f"SELECT {_COLUMNS}, within_s, state, reason, change.signed, stay.signed FROM"
+_KEY: Final = "USING (appliance, epoch, generation)"
+_TRIALS: Final = (
+    f"LEFT JOIN trial {_KEY} "
+    f"LEFT JOIN (SELECT * FROM approval WHERE what = 'change') AS change {_KEY} "
+    f"LEFT JOIN (SELECT * FROM approval WHERE what = 'confirmation') AS stay {_KEY}"
+)
 
 Result = TypeVar("Result")
 
@@ -110,6 +123,18 @@ class TrialRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Approved:
+    """What people signed, and who they were when it was accepted."""
+
+    approval: Approval
+    signers: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Value]:
+        """As the ledger keeps it."""
+        return {"approval": self.approval.to_json(), "signers": list(self.signers)}
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One committed configuration of one appliance."""
 
@@ -126,6 +151,10 @@ class Entry:
     """When it was committed, ISO 8601, UTC."""
     trial: TrialRecord | None = None
     """None: it was for good from the beginning."""
+    approved: Approved | None = None
+    """None: nobody's signature was asked for."""
+    confirmed: Approved | None = None
+    """The same for the confirmation of what was on trial."""
 
     @property
     def is_on_trial(self) -> bool:
@@ -137,6 +166,20 @@ class Entry:
         """Whether it was tried and is no longer in force."""
         return self.trial is not None and self.trial.state is TrialState.WENT_BACK
 
+    def refusal(self, charter: Charter | None, given: str) -> str:
+        """Why it must not be put in force without being asked for again; empty where it may.
+
+        What the documents say, which has the digest `given`, needs nobody's signature, for it was attested.
+        """
+        if charter is None or self.digest == given:
+            return ""
+        signed = (each.approval if each else None for each in (self.approved, self.confirmed))
+        try:
+            charter.admit_kept(self.version, self.digest, *signed)
+        except Refused as refusal:
+            return refusal.message
+        return ""
+
     def to_json(self) -> dict[str, Value]:
         """The entry without body and basis."""
         return {
@@ -147,6 +190,8 @@ class Entry:
             "author": self.author,
             "at": self.at,
             "trial": self.trial.to_json() if self.trial else None,
+            "signers": list(self.approved.signers) if self.approved else [],
+            "confirmed-by": list(self.confirmed.signers) if self.confirmed else [],
         }
 
 
@@ -184,6 +229,7 @@ class Ledger:
         note: str,
         author: str,
         within_s: float | None = None,
+        approved: Approved | None = None,
     ) -> Entry:
         """Commit the next generation; StaleGeneration unless the last one is `seen` (None: there is none).
 
@@ -202,7 +248,7 @@ class Ledger:
             (epoch,) = file.execute("SELECT number FROM epoch").fetchone()
             version = Version(epoch, last.version.generation + 1 if last else 1)
             trial = None if within_s is None or last is None else TrialRecord(within_s, TrialState.OPEN, "")
-            entry = Entry(appliance, version, digest_of(body), body, basis, note, author, self._now(), trial)
+            entry = Entry(appliance, version, digest_of(body), body, basis, note, author, self._now(), trial, approved)
             _write(file, entry)
             return entry
 
@@ -210,16 +256,23 @@ class Ledger:
 
     # -- trials -----------------------------------------------------------------------------------------------
 
-    async def ask_to_confirm(self, appliance: str) -> Entry:
-        """Have the generation on trial confirmed, if its agent finds that it is not too late; Refused where none is."""
+    async def ask_to_confirm(self, appliance: str, approved: Approved | None = None) -> Entry:
+        """Have the generation on trial confirmed, if its agent finds that it is not too late; Refused where none is.
+
+        StaleGeneration where `approved` is of another one.
+        """
 
         def work(file: sqlite3.Connection) -> Entry:
-            last = _one(file, appliance)
-            if last is None or last.trial is None or not last.is_on_trial:
-                what = f": generation {last.version} {_standing(last)}" if last else ""
-                raise Refused(f"{appliance} must have a change on trial to confirm, and has none{what}")
-            entry = replace(last, trial=replace(last.trial, state=TrialState.CONFIRMING))
+            last = required_on_trial(appliance, _one(file, appliance))
+            assert last.trial is not None, "it is on trial"
+            if approved is not None and (confirms := approved.approval.statement.leads_to) != last.version:
+                raise StaleGeneration(
+                    f"a confirmation of {appliance} must be of what is on trial, generation {last.version}, not of "
+                    f"{confirms}"
+                )
+            entry = replace(last, trial=replace(last.trial, state=TrialState.CONFIRMING), confirmed=approved)
             _write_trial(file, entry)
+            _write_approvals(file, entry)
             file.execute(
                 "INSERT OR REPLACE INTO outbox VALUES (?, ?, ?)",
                 (appliance, last.version.epoch, last.version.generation),
@@ -283,8 +336,7 @@ class Ledger:
                     old = _go_back(file, old, f"epoch {epoch} began before it was confirmed", self._now())
                 version = Version(epoch, old.version.generation)
                 note = f"epoch {epoch} begins; was {old.version}: {old.note}"
-                author, at = old.author, self._now()
-                _write(file, Entry(old.appliance, version, old.digest, old.body, old.basis, note, author, at))
+                _write(file, replace(old, version=version, note=note, at=self._now(), trial=None))
             return int(epoch)
 
         return await self._transaction(work)
@@ -372,7 +424,7 @@ class Ledger:
             file.execute("PRAGMA journal_mode = WAL")
             file.execute("PRAGMA synchronous = FULL")
             (schema,) = file.execute("PRAGMA user_version").fetchone()
-            missing = {0: _TABLES + _TRIAL_TABLE, 1: _TRIAL_TABLE}.get(schema)
+            missing = "".join((_TABLES, _TRIAL_TABLE, _APPROVAL_TABLE)[schema:])
             if missing:
                 file.executescript(
                     f"BEGIN; {missing} PRAGMA user_version = {_SCHEMA}; PRAGMA application_id = {_APPLICATION}; COMMIT;"
@@ -446,6 +498,14 @@ def _go_back(file: sqlite3.Connection, tried: Entry, reason: str, at: str) -> En
     return entry
 
 
+def required_on_trial(appliance: str, last: Entry | None) -> Entry:
+    """What is on trial; Refused where nothing is."""
+    if last is None or not last.is_on_trial:
+        what = f": generation {last.version} {_standing(last)}" if last else ""
+        raise Refused(f"{appliance} must have a change on trial to confirm, and has none{what}")
+    return last
+
+
 def _still_on_trial(entry: Entry) -> OnTrial:
     return OnTrial(
         f"a change of {entry.appliance} must wait until the one before it is confirmed or went back: generation "
@@ -462,13 +522,24 @@ def _standing(entry: Entry) -> str:
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
-    appliance, epoch, generation, digest, body, basis, note, author, at, within_s, state, reason = row
+    appliance, epoch, generation, digest, body, basis, note, author, at, within_s, state, reason, *signed = row
     version = Version(epoch, generation)
     trial = TrialRecord(within_s, TrialState(state), reason) if state is not None else None
-    entry = Entry(appliance, version, digest, json.loads(body), json.loads(basis), note, author, at, trial)
+    texts = json.loads(body), json.loads(basis)
+    entry = Entry(appliance, version, digest, *texts, note, author, at, trial, *map(_approved, signed))
     if digest_of(entry.body) != digest:
         raise sqlite3.DatabaseError(f"generation {version} of {appliance} has another body than was committed")
     return entry
+
+
+def _approved(text: str | None) -> Approved | None:
+    if text is None:
+        return None
+    try:
+        fields = json.loads(text)
+        return Approved(Approval.from_json(fields["approval"]), tuple(map(str, fields["signers"])))
+    except (Refused, KeyError, TypeError, ValueError) as error:
+        raise sqlite3.DatabaseError(f"what people signed is no longer what they signed: {error}") from error
 
 
 def _write(file: sqlite3.Connection, entry: Entry) -> None:
@@ -481,6 +552,15 @@ def _write(file: sqlite3.Connection, entry: Entry) -> None:
     file.execute(f"INSERT INTO history ({_COLUMNS}) VALUES ({places})", row)
     file.execute("INSERT OR REPLACE INTO outbox VALUES (?, ?, ?)", row[:3])
     _write_trial(file, entry)
+    _write_approvals(file, entry)
+
+
+def _write_approvals(file: sqlite3.Connection, entry: Entry) -> None:
+    for what, approved in (("change", entry.approved), ("confirmation", entry.confirmed)):
+        if approved is not None:
+            row = (entry.appliance, entry.version.epoch, entry.version.generation, what)
+            text = canonical(approved.to_json()).decode()
+            file.execute("INSERT OR REPLACE INTO approval VALUES (?, ?, ?, ?, ?)", (*row, text))
 
 
 def _write_trial(file: sqlite3.Connection, entry: Entry) -> None:

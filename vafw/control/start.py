@@ -1,7 +1,8 @@
 """What an agent is started with, as plain JSON: it can be started in another process, or inside a guest.
 
-It holds the agent's key and its way past the broker: whoever has it is the agent. What it obeys, the controller's key,
-is in it too, so it must come from whom the agent trusts at that moment, and by no network.
+It holds the agent's key and its way past the broker: whoever has it is the agent. What it obeys, the controller's key
+and those of the people who must sign, is in it too, so it must come from whom the agent trusts at that moment, and by
+no network.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from vafw.control.access import Access
 from vafw.control.agent import Identity, Running, Spent
 from vafw.control.envelope import Version
+from vafw.machine.authority import Authority
 from vafw.trace import Value
 
 
@@ -45,6 +47,7 @@ class Start:
             "workstation": self.identity.workstation,
             "appliance": self.identity.appliance,
             "key": base64.b64encode(key).decode(),
+            "authority": self.identity.authority.to_json() if self.identity.authority else None,
             "controller": base64.b64encode(controller).decode(),
             "access": self.access.to_json(),
             "version": version.to_json() if version is not None else None,
@@ -61,6 +64,7 @@ class Start:
             fields["appliance"],
             Ed25519PrivateKey.from_private_bytes(base64.b64decode(fields["key"])),
             Ed25519PublicKey.from_public_bytes(base64.b64decode(fields["controller"])),
+            Authority.from_json(fields["authority"]) if fields["authority"] is not None else None,
         )
         version = fields["version"]
         known = Version(version["epoch"], version["generation"]) if version is not None else None

@@ -334,6 +334,15 @@ CODES: Final = table(
             'endpoint: "198.51.100.7:51820"',
         ),
         Code(
+            "VAFW-D043",
+            "no OpenSSH public key",
+            "People sign configurations with Ed25519 keys as OpenSSH makes them; a person is known by the public half. "
+            "Keys of other algorithms, options before the key and private keys are refused.",
+            "Write the one line of ~/.ssh/id_ed25519.pub; `ssh-keygen -t ed25519` makes a key.",
+            'management:\n  people:\n    anna: {key: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI... anna@desk", '
+            "groups: [netops]}",
+        ),
+        Code(
             "VAFW-D028",
             "a rule that contradicts itself",
             "A mark belongs to the action mark alone, and a packet that belongs to nothing can be neither accepted nor "

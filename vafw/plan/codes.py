@@ -385,6 +385,35 @@ CODES: Final = table(
             "Correct the name.",
         ),
         Code(
+            "VAFW-P014",
+            "a group that nobody is in",
+            "A group that may configure an appliance has no people, so that nobody could sign for it. Its name may be "
+            "misspelt in one of the two places.",
+            "Put somebody into the group, or take it out of may-configure.",
+            'management:\n  people: {anna: {key: "ssh-ed25519 AAAA... anna@desk", groups: [netops]}}\n'
+            "  may-configure: {firewall: [netops]}",
+        ),
+        Code(
+            "VAFW-P015",
+            "fewer people than signatures",
+            "One change must be signed by so many different people of the groups that may configure the appliance, and "
+            "there are not so many: no change could ever be signed.",
+            "Declare more people, or ask for fewer signatures.",
+        ),
+        Code(
+            "VAFW-P016",
+            "one key under two names",
+            "Signatures of different people are counted. Whoever holds a key that stands under two names would count "
+            "as two.",
+            "Give each person a key of their own.",
+        ),
+        Code(
+            "VAFW-P017",
+            "a person who may configure nothing",
+            "None of the groups that the person is in may configure anything.",
+            "Correct the group, name it in may-configure, or take the person out.",
+        ),
+        Code(
             "VAFW-P020",
             "a never clause that does not hold",
             "The rules let a packet of the clause pass; the note shows one, the second place the rule that decides.",

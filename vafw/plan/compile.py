@@ -29,6 +29,7 @@ from vafw.plan.checks import CHECKS, idle_rules, proofs
 from vafw.plan.checks.settings import as_texts
 from vafw.plan.hops import own_addresses_of
 from vafw.plan.lists import blocked_names, names_listed, signature_lines
+from vafw.plan.management import authority_of
 from vafw.plan.plan import FailureAction, ImagePlan, LaunchPlan, Plan, Port, UplinkPlan, VmPlan, VmRole
 from vafw.plan.ports import PORTS
 from vafw.plan.roster import VmUse, by_name, gateway_of, roster, user_os
@@ -188,6 +189,7 @@ def _vm(documents: DocumentSet, use: VmUse, machine: MachineInventory) -> VmPlan
         functions=tuple(each for each in functions if each is not None),
         ports=(*manifest.ports, *(uplink_port(at) for at, _ in enumerate(_uplinks(use), start=1))),
         config=_user_config(documents) if use.is_user_os else _appliance_config(documents, use, manifest),
+        authority=None if use.is_user_os else authority_of(documents.policy.model.management, use.name),
         has_secret=manifest.secret and not _wants_fresh_key(documents, use),
     )
 

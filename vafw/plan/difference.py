@@ -5,7 +5,8 @@ itself. Nothing here decides whether a change is allowed; it says what carrying 
 
     what differs                          the VM
     its configuration                     takes it while it runs          ~    live
-    memory, vCPUs, functions, ports       stops and starts again          !    restart
+    memory, vCPUs, functions, ports,      stops and starts again          !    restart
+    whose signatures it asks for
     image or role                         is destroyed and made anew      -/+  recreate
 """
 
@@ -36,6 +37,7 @@ _BY_FIELD: Final = {
     "vcpus": Change.RESTART,
     "functions": Change.RESTART,
     "ports": Change.RESTART,
+    "authority": Change.RESTART,
     "image": Change.RECREATE,
     "role": Change.RECREATE,
 }
@@ -105,10 +107,10 @@ def _objects(kind: str, before: Value, after: Value, by_field: Mapping[str, Chan
         if name not in old:
             yield Difference(Change.CREATE, kind, name, ("new in this plan",))
             continue
-        differing = [key for key in wanted if wanted[key] != old[name].get(key)]
+        differing = [key for key in dict.fromkeys((*wanted, *old[name])) if wanted.get(key) != old[name].get(key)]
         if differing:
             change = max((by_field.get(key, Change.RECREATE) for key in differing), key=_SEVERITY.__getitem__)
-            reasons = [reason for key in differing for reason in _differing(key, old[name].get(key), wanted[key])]
+            reasons = [reason for key in differing for reason in _differing(key, old[name].get(key), wanted.get(key))]
             yield Difference(change, kind, name, tuple(reasons))
     for name in old:
         if name not in new:

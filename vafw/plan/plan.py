@@ -14,6 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from vafw.attest.reference import ReferenceValues
+from vafw.machine.authority import Authority
 from vafw.machine.inventory import MachineInventory, PciFunction
 from vafw.trace import Value
 from vafw.traffic.appliance import OUTSIDE
@@ -60,6 +61,8 @@ class VmPlan:
     """Its network ports; a port named in no link and fed by no assigned NIC stays dead."""
     config: Mapping[str, Value]
     """What the program is configured with."""
+    authority: Authority | None = None
+    """Whose signatures another configuration needs; None: nobody's."""
     has_secret: bool = False
     """Whether the platform gives it a secret of its own besides, which no plan holds."""
 
@@ -166,6 +169,7 @@ class Plan:
                     "functions": [{"name": each.name, "address": str(each.bdf)} for each in vm.functions],
                     "ports": list(vm.ports),
                     "config": dict(vm.config),
+                    **({"authority": vm.authority.to_json()} if vm.authority is not None else {}),
                     **({"secret": True} if vm.has_secret else {}),
                 }
                 for vm in self.vms

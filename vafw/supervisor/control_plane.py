@@ -4,7 +4,8 @@ An agent runs inside its appliance's guest where the platform's guests can have 
 
 It starts when the VMs are healthy and before any traffic: what is committed in the ledger and differs from the
 documents is put in force at once, without a broker. Where the documents say something else than they did at the last
-run, they are the latest word and become the next generation. After that everything goes over the bus.
+run, they are the latest word and become the next generation. So they are where the policy asks for signatures and what
+is committed has not those of people who may sign now. After that everything goes over the bus.
 
 An agent or a broker that ends is started again; the VMs do not notice. What this process answers to `vafw config` is in
 `ConfigRequests`.
@@ -20,11 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol, final
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from vafw.clock import Clock
 from vafw.control.access import Access
 from vafw.control.agent import Agent, Identity, Report, Running, Spent
+from vafw.control.approval import Charter
 from vafw.control.broker_mosquitto import MosquittoBroker, installed
 from vafw.control.bus import Line
 from vafw.control.controller import Controller
@@ -37,7 +39,8 @@ from vafw.errors import Refused, VafwError
 from vafw.machine.mandate import Mandates
 from vafw.machine.report import Health
 from vafw.plan.plan import Plan, VmPlan, VmRole
-from vafw.supervisor.config_requests import ORIGIN, ConfigRequests
+from vafw.supervisor.config_drafts import ORIGIN
+from vafw.supervisor.config_requests import ConfigRequests
 from vafw.supervisor.guest_agents import GuestAgent
 from vafw.supervisor.run_directory import RunDirectory
 from vafw.trace import EventKind, Trace, Value
@@ -146,8 +149,9 @@ async def _open(around: _Surroundings) -> AsyncIterator[ConfigRequests]:
     state.chmod(0o700)
     name = around.plan.name
     async with Ledger.open(state / LEDGER, around.clock) as ledger, _broker(around) as broker:
-        entries = {vm.name: await _put_in_force(around, ledger, vm) for vm in around.appliances}
         key = _signing_key(state / KEY)
+        charters = {vm.name: _charter(around, vm, key.public_key()) for vm in around.appliances}
+        entries = {vm.name: await _put_in_force(around, ledger, vm, charters[vm.name]) for vm in around.appliances}
 
         inside: dict[str, GuestAgent] = {}
 
@@ -169,7 +173,7 @@ async def _open(around: _Surroundings) -> AsyncIterator[ConfigRequests]:
             for vm, entry in tuple(entries.items()):
                 own = Ed25519PrivateKey.generate()
                 await ledger.enrol(vm, own.public_key())
-                identity = Identity(name, vm, own, key.public_key())
+                identity = Identity(name, vm, own, key.public_key(), around.plan.vm(vm).authority)
                 guest = GuestAgent(identity, broker.access(vm), entry, ledger=ledger, broker=broker.address)
                 if await around.platform.manage(vm, guest.mandate):
                     inside[vm] = guest
@@ -188,6 +192,9 @@ async def _open(around: _Surroundings) -> AsyncIterator[ConfigRequests]:
                     ledger,
                     around.documents,
                     around.topology,
+                    plan=around.plan,
+                    key=key.public_key(),
+                    clock=around.clock,
                     trace=around.trace,
                     entries=entries,
                 )
@@ -241,9 +248,13 @@ def _agents(identity: Identity, line: Line, around: _Surroundings, running: Runn
     return serve
 
 
-async def _put_in_force(around: _Surroundings, ledger: Ledger, vm: VmPlan) -> Entry:
+def _charter(around: _Surroundings, vm: VmPlan, controller: Ed25519PublicKey) -> Charter | None:
+    return Charter(around.plan.name, vm.name, controller, vm.authority) if vm.authority is not None else None
+
+
+async def _put_in_force(around: _Surroundings, ledger: Ledger, vm: VmPlan, charter: Charter | None) -> Entry:
     """Commit what the documents say where it is new; configure what was committed where it differs from them."""
-    entry = await _committed(around, ledger, vm)
+    entry = await _committed(around, ledger, vm, charter)
     if entry.digest != digest_of(dict(vm.config)):
         health = await around.platform.configure(vm.name, entry.body)
         if not health.healthy:
@@ -254,17 +265,21 @@ async def _put_in_force(around: _Surroundings, ledger: Ledger, vm: VmPlan) -> En
     return entry
 
 
-async def _committed(around: _Surroundings, ledger: Ledger, vm: VmPlan) -> Entry:
+async def _committed(around: _Surroundings, ledger: Ledger, vm: VmPlan, charter: Charter | None) -> Entry:
+    """What is to be in force: what the ledger has, unless the documents say something newer, or people never did."""
     body = dict(vm.config)
     origin = digest_of(body)
     if back := await ledger.gone_back(vm.name, "the run ended before it was confirmed"):
         around.trace.record(EventKind.CONFIG_COMMITTED, vm.name, **back.to_json())
     last = next((each for each in await ledger.all_desired() if each.appliance == vm.name), None)
+    note = "from the documents"
     if last is not None and last.basis.get(ORIGIN) == origin:
-        return last
+        if not (refusal := last.refusal(charter, given=origin)):
+            return last
+        note = f"from the documents, for generation {last.version} is not allowed any more: {refusal}"
     basis: dict[str, Value] = {ORIGIN: origin}
     seen = last.version if last else None
-    entry = await ledger.commit(vm.name, body, seen=seen, basis=basis, note="from the documents", author="vafw up")
+    entry = await ledger.commit(vm.name, body, seen=seen, basis=basis, note=note, author="vafw up")
     around.trace.record(EventKind.CONFIG_COMMITTED, vm.name, **entry.to_json())
     return entry
 

@@ -2,8 +2,8 @@
 
 At the first boot a guest is given what was committed and put in force. At a later one it is given the highest
 generation that its agent has reported to run, as the ledger has it: what the guest says chooses among what was
-committed, never below what it was given before, and is believed no further. What was committed since comes over the
-bus.
+committed, and signed where people must, never below what it was given before, and is believed no further. What was
+committed since comes over the bus.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class GuestAgent:
         """`broker` is the address, on this host, that it is led to."""
         running = Running(began_with.version, began_with.digest, began_with.body)
         self._start = Start(identity, access, running)
-        self._version = began_with.version
+        self._version, self._given = began_with.version, began_with.digest
+        self._charter = identity.charter
         self._ledger = ledger
         self._broker = broker
 
@@ -45,6 +46,6 @@ class GuestAgent:
     async def mandate(self) -> Mandate:
         """For the boot that is about to be."""
         for entry in await self._ledger.history(self._start.identity.appliance):
-            if entry.version == self._version:
+            if entry.version == self._version and not entry.refusal(self._charter, self._given):
                 self._start = replace(self._start, running=Running(entry.version, entry.digest, entry.body))
         return Mandate(self._start.running.config, self._broker, self._start.to_json())

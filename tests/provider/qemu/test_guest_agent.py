@@ -1,5 +1,7 @@
 """The configuration agent inside a real guest, over one run: changed, lied to, killed, and booted again.
 
+It was started with a person whose signature it asks for, so that it is lied to with the controller's own key too.
+
 Skipped, with the reason, where QEMU or mosquitto cannot run.
 """
 
@@ -20,14 +22,21 @@ from tests.contract.benches import OFFICE, qemu_bench, require_qemu
 from tests.contract.story import PAGE, WITHOUT_HTTP
 from vafw.clock import SystemClock
 from vafw.control import topics
+from vafw.control.approval import NAMESPACE
 from vafw.control.broker_mosquitto import installed
 from vafw.control.envelope import Version, seal
+from vafw.control.proposal import Proposal
+from vafw.machine.authority import Authority
+from vafw.openssh.public_key import PublicKey
+from vafw.openssh.signature import sign
 from vafw.supervisor.control_plane import control_of
 from vafw.supervisor.run_directory import RunDirectory
 from vafw.trace import EventKind, Trace, TraceEvent
 
 PATIENCE_S = 60.0
-FIREWALL = "firewall"
+NAME, FIREWALL = "office-laptop", "firewall"
+ANNA = Ed25519PrivateKey.from_private_bytes(b"anna".ljust(32))
+ASKED = Authority(1, {"anna": str(PublicKey(ANNA.public_key().public_bytes_raw()))})
 
 
 @dataclass
@@ -53,7 +62,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
 
 
 async def _told(folder: Path) -> Told:
-    bench, clock, told = qemu_bench(folder), SystemClock(), Told()
+    bench, clock, told = qemu_bench(folder, authority=ASKED), SystemClock(), Told()
     heard = asyncio.Condition()
     waiting: list[asyncio.Task[None]] = []
 
@@ -89,12 +98,14 @@ async def _told(folder: Path) -> Told:
         directory = RunDirectory(bench.plan.name, folder / "run")
         async with control_of(bench.plan, OFFICE)(platform, directory, clock, trace) as plane:
             await reported("applied", 0)
-            told.answers.append(await plane.answer({"verb": "set", "appliance": FIREWALL, "changes": [WITHOUT_HTTP]}))
+            told.answers.append(await _signed(plane, "set", changes=[WITHOUT_HTTP]))
             await page("set")
-            before = len(trace)
-            await _publish_forged(plane, bench.plan.name, clock)
-            told.reports.append(await reported("refused", before))
-            await page("forged")
+            stolen = Ed25519PrivateKey.from_private_bytes((folder / "state" / NAME / "controller.key").read_bytes())
+            for key in (Ed25519PrivateKey.generate(), stolen):
+                before = len(trace)
+                await _publish_forged(plane, bench.plan.name, clock, key)
+                told.reports.append(await reported("refused", before))
+                await page("forged" if key is not stolen else "stolen")
             before = len(trace)
             await platform._machines[FIREWALL].request("end-agent")
             await page("killed")
@@ -104,7 +115,7 @@ async def _told(folder: Path) -> Told:
             os.kill(platform._machines[FIREWALL].pid, signal.SIGKILL)
             told.reports.append(await reported("started", before))
             await page("booted again")
-            told.answers.append(await plane.answer({"verb": "rollback", "appliance": FIREWALL}))
+            told.answers.append(await _signed(plane, "rollback"))
             await page("rolled back")
     finally:
         await platform.power_off()
@@ -112,11 +123,18 @@ async def _told(folder: Path) -> Told:
     return told
 
 
-async def _publish_forged(plane: Any, workstation: str, clock: SystemClock) -> None:
-    """What somebody who could write to the broker as the controller could do without the controller's key."""
+async def _signed(plane: Any, kind: str, **details: Any) -> Any:
+    """Proposed, signed by anna, and applied."""
+    asked = {"verb": "propose", "appliance": FIREWALL, "kind": kind, **details}
+    proposal = Proposal.of_answer(await plane.answer(asked))
+    approval = proposal.signed(sign(proposal.statement.data, NAMESPACE, ANNA)).approval
+    return await plane.answer({"verb": "apply", "appliance": FIREWALL, "approval": approval.to_json()})
+
+
+async def _publish_forged(plane: Any, workstation: str, clock: SystemClock, key: Ed25519PrivateKey) -> None:
+    """What somebody who could write to the broker as the controller could do, with or without the controller's key."""
     at = topics.Place(workstation, FIREWALL, topics.DESIRED)
     body: dict[str, Any] = {"ruleset": {"rules": []}}
-    key = Ed25519PrivateKey.generate()
     data = seal(at, Version(9, 9), body, key, now=clock.wall(), lifetime=timedelta(hours=1))
     async with plane._controller._line.connect() as bus:
         await bus.publish(topics.topic(workstation, FIREWALL, topics.DESIRED), data, retain=False)
@@ -124,6 +142,7 @@ async def _publish_forged(plane: Any, workstation: str, clock: SystemClock) -> N
 
 def test_a_change_over_the_network_blocks_and_its_rollback_passes_again(told: Told) -> None:
     assert [(each["desired"]["generation"], each["in-sync"]) for each in told.answers] == [(2, True), (3, True)]
+    assert [each["desired"]["signers"] for each in told.answers] == [["anna"], ["anna"]]
     assert (told.outcomes["set"], told.outcomes["rolled back"]) == ("timed out", "ok")
 
 
@@ -132,12 +151,19 @@ def test_a_foreign_signature_changes_nothing_and_is_reported_refused(told: Told)
     assert told.outcomes["forged"] == "timed out"
 
 
+def test_the_controllers_own_signature_changes_nothing_without_a_persons_and_is_reported_refused(told: Told) -> None:
+    assert told.reports[1].detail["reason"] == (
+        "a change to generation 9.9 of firewall must be signed by 1 of anna, and is signed by nobody"
+    )
+    assert told.outcomes["stolen"] == "timed out"
+
+
 def test_a_killed_agent_comes_back_with_what_runs_and_nothing_forbidden_passes(told: Told) -> None:
     assert told.outcomes["killed"] == "timed out"
-    assert told.reports[1].detail["running"] == {"epoch": 1, "generation": 2}
+    assert told.reports[2].detail["running"] == {"epoch": 1, "generation": 2}
     assert told.agents["starts"] == 2
 
 
 def test_a_guest_that_boots_again_has_what_it_had_and_not_what_it_began_with(told: Told) -> None:
-    assert told.reports[2].detail["running"] == {"epoch": 1, "generation": 2}
+    assert told.reports[3].detail["running"] == {"epoch": 1, "generation": 2}
     assert told.outcomes["booted again"] == "timed out"

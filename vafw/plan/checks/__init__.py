@@ -19,6 +19,7 @@ from vafw.plan.checks import (
     machine,
     names,
     path,
+    people,
     ports,
     proofs,
     routing,
@@ -88,6 +89,10 @@ CHECKS: Final[tuple[Check, ...]] = (
     rules.translation_is_done,
     rules.owners_are_known,
     rules.managed_appliances_are_known,
+    people.groups_have_people,
+    people.signatures_can_be_had,
+    people.keys_are_of_one_person,
+    people.people_may_do_something,
     proofs.proofs_hold,
     idle_rules.rules_do_work,
 )

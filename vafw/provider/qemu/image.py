@@ -50,7 +50,11 @@ AGENT_PARTS: Final = (
     "clock.py",
     "fabric",
     "machine",
-    *(f"control/{each}.py" for each in ("__init__", "access", "agent", "bus", "envelope", "pacing", "start", "topics")),
+    *(f"openssh/{each}.py" for each in ("__init__", "public_key", "signature")),
+    *(
+        f"control/{each}.py"
+        for each in ("__init__", "access", "agent", "approval", "bus", "envelope", "pacing", "start", "topics")
+    ),
 )
 """Parts of `vafw` that a guest with an agent has besides."""
 AGENT: Final = "agent"
