@@ -110,7 +110,7 @@ async def test_a_change_that_nobody_confirms_goes_back_under_traffic_and_a_confi
         return ask(directory, "config", verb=verb, appliance="firewall", **details)
 
     def try_twice(directory: RunDirectory) -> Any:
-        tried = config(directory, "set", changes=[change], **{"within-s": 0.3})
+        tried = config(directory, "set", changes=[change], **{"within-s": 1.5})
         assert tried["reported"]["outcome"] == "on-trial"
         with pytest.raises(Answered, match=r"generation 1\.2 is on trial"):
             config(directory, "set", changes=[change])
@@ -127,7 +127,7 @@ async def test_a_change_that_nobody_confirms_goes_back_under_traffic_and_a_confi
     assert [each["trial"] and (each["trial"]["state"], each["trial"]["reason"]) for each in history] == [
         ("confirmed", ""),
         None,
-        ("went back", "no confirmation came within 0.3 s"),
+        ("went back", "no confirmation came within 1.5 s"),
         None,
     ]
     fates = {number_of(each.data): (each.interface, each.comment) for each in read_capture(results)}
