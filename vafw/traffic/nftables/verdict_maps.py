@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import product
 from socket import AF_INET6, inet_ntop
 from typing import Final
 
@@ -65,9 +64,11 @@ def verdict_maps(
         if not destinations:
             continue
         for kind, selected in _selected(rule.services, version):
-            for ends in product(sources, destinations, selected):
-                boxes[kind].append(ends[0] + ends[1] + ends[2])
-                owners[kind].append(at)
+            for source in sources:
+                for to in destinations:
+                    for each in selected:
+                        boxes[kind].append(source + to + each)
+                        owners[kind].append(at)
     for kind in KINDS:
         key = f"{HEADER[version]} saddr . {HEADER[version]} daddr . {_SELECTORS[kind][version]}"
         for level in cut_into_levels(boxes[kind], owners[kind]):

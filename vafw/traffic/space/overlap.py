@@ -39,14 +39,14 @@ class Sieve:
         """Whether the rule speaks of addresses and services of one IP version at all."""
         return at in self._hulls[4] or at in self._hulls[6]
 
-    def meeting(self) -> list[list[int]]:
-        """For each rule the indexes, in order, of those before it that it may have packets in common with."""
-        found: list[set[int]] = [set() for _ in self._rules]
+    def meeting(self) -> dict[int, list[int]]:
+        """For each rule that may have packets in common with rules before it, the indexes of these in order."""
+        found: dict[int, set[int]] = {}
         for hulls in self._hulls.values():
             at = list(hulls)
             for early, late in overlapping(list(hulls.values())):
-                found[at[late]].add(at[early])
-        return [sorted(each) if each else [] for each in found]
+                found.setdefault(at[late], set()).add(at[early])
+        return {late: sorted(each) for late, each in found.items()}
 
 
 def exact_box(rule: Rule) -> tuple[int, Box] | None:

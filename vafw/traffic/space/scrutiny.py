@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import chain
 from typing import Any, TypeAlias
 
 from vafw.traffic.rule import TCP, UDP, Ruleset
@@ -69,23 +70,22 @@ class _Scrutiny:
         """Every finding; a rule that does another's work is not itself called redundant."""
         idle = {at: finding for at in range(len(self._rules)) if (finding := self._idle(at)) is not None}
         yield from idle.values()
-        after: list[list[int]] = [[] for _ in self._rules]
-        for late, each in enumerate(self._before):
-            for early in each:
-                if late not in idle:
-                    after[early].append(late)
+        after: dict[int, list[int]] = {}
+        for late in sorted(self._before.keys() - idle.keys()):
+            for early in self._before[late]:
+                after.setdefault(early, []).append(late)
         working: set[int] = set()
         for at in range(len(self._rules)):
             if at in idle or at in working:
                 continue
-            if (finding := self._redundant(at, after[at])) is not None:
+            if (finding := self._redundant(at, after.get(at, ()))) is not None:
                 working.update(finding.by)
                 yield finding
 
     @property
     def _involved(self) -> int:
         """How many rules may have packets in common with another."""
-        return len({at for late, each in enumerate(self._before) if each for at in (late, *each)})
+        return len(self._before.keys() | set(chain.from_iterable(self._before.values())))
 
     def _asked(self, question: Question, at: int, others: Sequence[int]) -> Finding | None:
         """The answer to a question about a rule and others, from boxes if they have it."""
@@ -98,15 +98,13 @@ class _Scrutiny:
 
     def _idle(self, at: int) -> Finding | None:
         """The finding of a rule that decides on nothing."""
-        before = self._before[at]
-        if not before and self._plainly_speaks(at):
+        before = self._before.get(at, ())
+        if not before and (at in self._sieve.exact or self._plainly_speaks(at)):
             return None
         return self._asked(_idle, at, before)
 
     def _plainly_speaks(self, at: int) -> bool:
         """Whether it is clear without a set that the rule speaks of some packet."""
-        if at in self._sieve.exact:
-            return True
         rule = self._rules[at]
         if self._ruleset.inside is not None or not self._sieve.has_hull(at):
             return False
@@ -126,7 +124,7 @@ class _Scrutiny:
             return None
         if alone:
             return Finding(at, Fault.REDUNDANT)
-        return self._asked(_redundant, at, (*self._before[at], *after))
+        return self._asked(_redundant, at, (*self._before.get(at, ()), *after))
 
 
 Question: TypeAlias = Callable[[Ruleset, RuleSets[Any], int, Sequence[int]], Finding | None]
