@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vafw.traffic.boxes import Box, overlapping
+from vafw.traffic.boxes import Box, overlap, overlapping
 from vafw.traffic.reason import State
 from vafw.traffic.rule import TCP, UDP, Rule, Selector, ServiceMatch, suits
 
@@ -32,8 +32,8 @@ class Sieve:
                 self._hulls[version][at] = exact[1]
                 continue
             for version, hulls in self._hulls.items():
-                if (hull := hull_of(rule, version)) is not None:
-                    hulls[at] = hull
+                if (found := hull(rule.sources, rule.destinations, rule.services, version)) is not None:
+                    hulls[at] = found
 
     def has_hull(self, at: int) -> bool:
         """Whether the rule speaks of addresses and services of one IP version at all."""
@@ -47,6 +47,17 @@ class Sieve:
             for early, late in overlapping(list(hulls.values())):
                 found.setdefault(at[late], set()).add(at[early])
         return {late: sorted(each) for late, each in found.items()}
+
+    def touching(
+        self, sources: Sequence[Selector], destinations: Sequence[Selector], services: Sequence[ServiceMatch]
+    ) -> list[int]:
+        """The indexes, in order, of the rules that may have packets in common with these."""
+        found: set[int] = set()
+        for version, hulls in self._hulls.items():
+            wanted = hull(sources, destinations, services, version)
+            if wanted is not None:
+                found.update(at for at, other in hulls.items() if overlap(wanted, other))
+        return sorted(found)
 
 
 def exact_box(rule: Rule) -> tuple[int, Box] | None:
@@ -69,16 +80,18 @@ def exact_box(rule: Rule) -> tuple[int, Box] | None:
     return version, (*sources[0], *destinations[0], base + low, base + high)
 
 
-def hull_of(rule: Rule, version: int) -> Box | None:
-    """The hull of the packets of this version that the rule speaks of; None where there are none."""
-    sources = _addresses(rule.sources, version)
-    if sources is None:
+def hull(
+    sources: Sequence[Selector], destinations: Sequence[Selector], services: Sequence[ServiceMatch], version: int
+) -> Box | None:
+    """The hull of the packets of this version from a source to a destination; None where there are none."""
+    from_ = _addresses(sources, version)
+    if from_ is None:
         return None
-    destinations = _addresses(rule.destinations, version)
-    if destinations is None:
+    to = _addresses(destinations, version)
+    if to is None:
         return None
-    services = _services(rule.services, version)
-    return None if services is None else (*sources, *destinations, *services)
+    what = _services(services, version)
+    return None if what is None else (*from_, *to, *what)
 
 
 def _addresses(selectors: Sequence[Selector], version: int) -> tuple[int, int] | None:
