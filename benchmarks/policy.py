@@ -169,19 +169,23 @@ def compile_row(given: Sequence[Flow], rounds: int) -> Iterator[str]:
 
 
 def process_row(given: Sequence[Flow], rounds: int) -> Iterator[str]:
+    """Each program from its documents to its exit, its modules compiled by a run before, as installed ones are."""
     with tempfile.TemporaryDirectory() as folder:
+        compiled = {"PYTHONPYCACHEPREFIX": f"{folder}/compiled", "PYTHONDONTWRITEBYTECODE": ""}
         mine = written_for_us(Path(folder) / "ours", given)
-        works = [lambda: run([sys.executable, "-m", "vafw", "policy", "compile", str(mine)])]
+        commands = [[sys.executable, "-m", "vafw", "policy", "compile", str(mine)]]
         if has("aerleon"):
             theirs = written_for_aerleon(Path(folder) / "theirs", given)
-            works.append(lambda: run([str(Path(sys.executable).parent / "aclgen"), *theirs]))
+            commands.append([str(Path(sys.executable).parent / "aclgen"), *theirs])
+        works = [partial(run, command, **compiled) for command in commands]
+        interleaved(1, *works)
         found = interleaved(rounds, *works)
         yield shown("process", found[0], found[1] if len(found) > 1 else None, "1/6 of aclgen", "no aerleon")
 
 
-def run(command: list[str]) -> str:
+def run(command: list[str], **variables: str) -> str:
     path = os.pathsep.join([str(ROOT), str(ROOT / "appliances"), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": path}
+    environment = {**os.environ, "PYTHONPATH": path, **variables}
     return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
 
 
