@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 from vafw.traffic.reason import State
@@ -23,7 +24,7 @@ from vafw.traffic.space.diagram import Diagram
 from vafw.traffic.space.overlap import Sieve
 from vafw.traffic.space.space import Space
 
-MOST_OVERLAPS: Final = 10
+MOST_OVERLAPS: Final = 40
 """Rules with another action, before a rule and overlapping it, that there may be on average: more are folded."""
 
 
@@ -84,22 +85,25 @@ def _opposed(rules: Sequence[Rule], action: Action) -> dict[int, list[int]] | No
     """For each rule with the action those before it with another that it may overlap; None where these are many."""
     found: dict[int, list[int]] = {}
     count = 0
-    for late, before in Sieve(rules).meeting().items():
-        if rules[late].action is action:
-            others = [early for early in before if rules[early].action is not action]
-            count += len(others)
-            if others:
-                found[late] = others
-    return found if count <= MOST_OVERLAPS * len(rules) else None
+    for early, late in Sieve(rules).pairs():
+        if rules[late].action is action and rules[early].action is not action:
+            found.setdefault(late, []).append(early)
+            count += 1
+            if count > MOST_OVERLAPS * len(rules):
+                return None
+    return found
 
 
 def _met(space: Space, rules: Sequence[Rule], action: Action, opposed: Mapping[int, Sequence[int]]) -> Diagram:
     """The packets that meet the action by some rule."""
-    untouched = space.rules([rule for at, rule in enumerate(rules) if rule.action is action and at not in opposed])
-    rests = [
-        space.rules([rules[at]]) & ~space.rules([rules[each] for each in others]) for at, others in opposed.items()
-    ]
-    return untouched | space.union(rests)
+    theirs = {at: space.rule(rules[at]) for at in set(chain.from_iterable(opposed.values()))}
+    parts = [space.rules([rule for at, rule in enumerate(rules) if rule.action is action and at not in opposed])]
+    for at, others in opposed.items():
+        left = space.rules([rules[at]])
+        for other in others:
+            left = left & ~theirs[other]
+        parts.append(left)
+    return space.union(parts)
 
 
 def _folded(space: Space, rules: Sequence[Rule], rest: Diagram, action: Action) -> Outcome:

@@ -8,7 +8,7 @@ known exactly without a diagram (`exact_box`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from vafw.traffic.boxes import Box, overlap, overlapping
 from vafw.traffic.reason import State
@@ -39,13 +39,18 @@ class Sieve:
         """Whether the rule speaks of addresses and services of one IP version at all."""
         return at in self._hulls[4] or at in self._hulls[6]
 
-    def meeting(self) -> dict[int, list[int]]:
-        """For each rule that may have packets in common with rules before it, the indexes of these in order."""
-        found: dict[int, set[int]] = {}
+    def pairs(self) -> Iterator[tuple[int, int]]:
+        """Each two rules that may have packets in common, the earlier first; in no order, and once per IP version."""
         for hulls in self._hulls.values():
             at = list(hulls)
             for early, late in overlapping(list(hulls.values())):
-                found.setdefault(at[late], set()).add(at[early])
+                yield at[early], at[late]
+
+    def meeting(self) -> dict[int, list[int]]:
+        """For each rule that may have packets in common with rules before it, the indexes of these in order."""
+        found: dict[int, set[int]] = {}
+        for early, late in self.pairs():
+            found.setdefault(late, set()).add(early)
         return {late: sorted(each) for late, each in found.items()}
 
     def touching(
