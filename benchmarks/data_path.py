@@ -22,7 +22,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from policy import flows, ours
+from policy_lists import flows, ours
 
 from vafw.traffic.address_set import AddressSet
 from vafw.traffic.nftables.rendering import nftables_text

@@ -8,11 +8,16 @@ Peers have an environment of their own; one that is missing is said to be. Every
 rounds; quote the ratios, never a single time.
 
     build      what passes, as diagrams, by OxiDD against CUDD (dd): the same rules and code       goal: 1.0 of CUDD
-    question   "can any packet of S pass?": build and ask, against one query of z3                 goal: 1/50 of z3
-    warm       the same question asked again
+    question   "can any new packet of S pass?": from rules to an answer, against one query of z3   goal: 1/50 of z3
+    sliced     the same against z3 with prefixes as slices of bits, which it takes better
+    warm       a question asked of what was built before, against CUDD
     compile    rules to nftables text, overlaps resolved, with shadow report, against aerleon      goal: 1/40
     process    the same from YAML to the end of the process, against aclgen                        goal: 1/6
     load       `nft -f` of our text against aerleon's, in a network namespace                      goal: 0.4
+    edit       `nft -f` of an edit of one rule against one of the whole, in a network namespace    goal: 1/20
+
+z3 is asked once and for each question: its formula alone takes seconds to write. Both questions get the same answer
+from everyone, and an edited table is the table that loading the whole gives, or the run ends.
 """
 
 from __future__ import annotations
@@ -27,81 +32,41 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from ipaddress import ip_address
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Final
 
-from vafw.traffic.address_set import AddressSet
-from vafw.traffic.nftables.rendering import nftables_text
-from vafw.traffic.rule import TCP, UDP, Action, Rule, Ruleset, Selector, ServiceMatch
+from policy_lists import (
+    ROOT,
+    Flow,
+    aerleon_text,
+    asked_of_z3,
+    flows,
+    ours,
+    written_for_aerleon,
+    written_for_us,
+)
+
+from vafw.traffic.nftables.rendering import nftables_table, nftables_text
+from vafw.traffic.proof import Pattern, Proof, counterexample
+from vafw.traffic.rule import Action, Ruleset
+from vafw.traffic.space.diagram import Diagram
 from vafw.traffic.space.layout import VARIABLES
 from vafw.traffic.space.outcome import passing
+from vafw.traffic.space.path import Hop
 from vafw.traffic.space.scrutiny import scrutinise
 from vafw.traffic.space.space import Space, new_space
 
-ROOT = Path(__file__).parent.parent
 LINE = "{:<10} {:>12} {:>12} {:>9}  {}"
-
-
-@dataclass(frozen=True)
-class Flow:
-    """One five-tuple rule, before anyone's own form."""
-
-    source: tuple[int, int]
-    destination: tuple[int, int]
-    """Address and length of the prefix."""
-    protocol: int
-    ports: tuple[int, int]
-    accept: bool
-
-
-def flows(count: int) -> list[Flow]:
-    """Rules as large lists have them: named objects used again, mostly specific, some wide, one in twenty covered."""
-    random = Random(count)
-    sources = [prefix(random, (16, 20, 24, 24, 32)) for _ in range(max(10, count // 4))]
-    destinations = [prefix(random, (8, 16, 24, 32, 32)) for _ in range(max(10, count // 4))]
-    services = [service(random) for _ in range(max(10, count // 25))]
-    found: list[Flow] = []
-    for _ in range(count):
-        accept = random.random() < 0.6
-        if found and random.random() < 0.05:
-            found.append(replace(random.choice(found), accept=accept))
-        else:
-            ends = random.choice(sources), random.choice(destinations)
-            found.append(Flow(*ends, *random.choice(services), accept))
-    return found
-
-
-def service(random: Random) -> tuple[int, tuple[int, int]]:
-    low = random.choice((22, 53, 80, 443, random.randrange(1024, 65000)))
-    ports = (low, min(low + random.choice((0, 0, 0, 1, 100, 1000)), 65535))
-    return random.choice((TCP, TCP, UDP)), ports
-
-
-def prefix(random: Random, lengths: Sequence[int]) -> tuple[int, int]:
-    length = random.choice(lengths)
-    return (random.randrange(1, 223) << 24 | random.getrandbits(24)) >> (32 - length) << (32 - length), length
-
-
-def ours(given: Sequence[Flow]) -> Ruleset:
-    def selector(end: tuple[int, int]) -> tuple[Selector]:
-        return (Selector(None, AddressSet(((end[0], end[0] | (1 << 32 - end[1]) - 1),), ())),)
-
-    return Ruleset(
-        tuple(
-            Rule(
-                f"r{at}",
-                selector(each.source),
-                selector(each.destination),
-                (ServiceMatch(each.protocol, (each.ports,)),),
-                Action.ACCEPT if each.accept else Action.DROP,
-            )
-            for at, each in enumerate(given)
-        ),
-        Action.DROP,
-    )
+INTERFACES = {"inside": "in0", "outside": "out0"}
+EDITS: Final = 6
+"""Rules that are changed one after the other in a round."""
+ASKED: Final = 1000
+"""Times that a warm question is asked."""
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -145,61 +110,56 @@ def build_row(given: Sequence[Flow], rounds: int) -> Iterator[str]:
 
 
 def question_rows(given: Sequence[Flow], rounds: int) -> Iterator[str]:
-    """One set of packets that some rules may let pass, asked of both."""
+    """Two sets of packets, one that some rule lets pass and one that a rule stops, asked of everyone."""
     ruleset = ours(given)
-    asked = given[len(given) // 2]
-
-    def ask() -> bool:
-        space = new_space(rules=len(given))
-        return space.is_empty(passing(space, ruleset).may & wanted(space))
-
-    def wanted(space: Space) -> Any:
-        rule = ours([asked]).rules[0]
-        return space.between(rule.sources, rule.destinations) & space.services(rule.services)
-
-    (mine,) = interleaved(rounds, ask)
-    if has("z3"):
-        began = time.perf_counter()
-        answer = asked_of_z3(given, asked)
-        peer: float | None = time.perf_counter() - began
-        assert answer != ask(), "both give the same answer"
-    else:
+    asked = [next(each for each in reversed(given) if each.accept is accept) for accept in (True, False)]
+    patterns = [pattern(each) for each in asked]
+    (mine,) = interleaved(rounds, lambda: [counterexample(ruleset, each) for each in patterns])
+    answers = [counterexample(ruleset, each) is not None for each in patterns]
+    for name, sliced, goal in (("question", False, "1/50 of z3"), ("sliced", True, "")):
         peer = None
-    yield shown("question", mine, peer, "1/50 of z3", "no z3")
-    space = new_space(rules=len(given))
-    passes, question = passing(space, ruleset).may, wanted(space)
-    asked_again = timed(lambda: [space.is_empty(passes & question) for _ in range(1000)]) / 1000
-    yield shown("warm", asked_again, peer, "", "no z3")
+        if has("z3"):
+            began = time.perf_counter()
+            theirs = [asked_of_z3(given, each, sliced=sliced) for each in asked]
+            peer = (time.perf_counter() - began) / len(asked)
+            assert theirs == answers, "both give the same answers"
+        yield shown(name, mine / len(asked), peer, goal, "no z3")
+    yield warm_row(ruleset, patterns)
 
 
-def asked_of_z3(given: Sequence[Flow], asked: Flow) -> bool:
-    """Whether some packet of `asked` passes: the list as it would be written down for a solver."""
-    import z3  # deferred: a peer
+def pattern(flow: Flow) -> Pattern:
+    rule = ours([flow]).rules[0]
+    return Pattern(rule.sources, rule.destinations, rule.services)
 
-    source, destination, port, protocol = (
-        z3.BitVec(name, bits) for name, bits in (("s", 32), ("d", 32), ("p", 16), ("t", 8))
-    )
 
-    def matches(flow: Flow) -> Any:
-        ends = [
-            z3.Extract(31, 32 - length, field) == address >> (32 - length)
-            for field, (address, length) in ((source, flow.source), (destination, flow.destination))
-        ]
-        return z3.And(*ends, protocol == flow.protocol, z3.UGE(port, flow.ports[0]), z3.ULE(port, flow.ports[1]))
+def warm_row(ruleset: Ruleset, patterns: Sequence[Pattern]) -> str:
+    """The bare question, without a packet for an answer."""
+    spaces = [new_space(rules=len(ruleset.rules))]
+    if has("dd"):
+        from vafw.traffic.space.with_dd import DdDiagrams  # deferred: a peer
 
-    passes: Any = z3.BoolVal(False)
-    for flow in reversed(given):
-        passes = z3.If(matches(flow), z3.BoolVal(flow.accept), passes)
-    solver = z3.SolverFor("QF_BV")
-    solver.add(matches(asked), passes)
-    return solver.check() == z3.sat
+        spaces.append(Space(DdDiagrams(VARIABLES)))
+    times = []
+    for space in spaces:
+        proof = Proof([Hop("", ruleset)], space)
+        sets = [proof.packets(each) for each in patterns]
+        passes = proof.passing.may
+        times.append(timed(partial(ask_often, space, passes, sets)))
+    each = [seconds / (ASKED * len(patterns)) for seconds in times]
+    return shown("warm", each[0], each[1] if len(each) > 1 else None, "", "no dd")
+
+
+def ask_often(space: Space, passes: Diagram, sets: Sequence[Diagram]) -> None:
+    for _ in range(ASKED):
+        for each in sets:
+            space.is_empty(passes & each)
 
 
 def compile_row(given: Sequence[Flow], rounds: int) -> Iterator[str]:
     ruleset = ours(given)
 
     def compile_() -> object:
-        return scrutinise(ruleset), nftables_text(ruleset, inside="in0", outside="out0")
+        return scrutinise(ruleset), nftables_text(ruleset, **INTERFACES)
 
     if not has("aerleon"):
         yield shown("compile", *interleaved(rounds, compile_), None, "1/40 of aerleon", "no aerleon")
@@ -208,129 +168,104 @@ def compile_row(given: Sequence[Flow], rounds: int) -> Iterator[str]:
     yield shown("compile", mine, peer, "1/40 of aerleon")
 
 
-@dataclass(frozen=True)
-class Named:
-    """The objects of a list by name, as both documents define them."""
-
-    ends: dict[tuple[int, int], str]
-    services: dict[tuple[int, tuple[int, int]], str]
-
-    @classmethod
-    def of(cls, given: Sequence[Flow]) -> Named:
-        ends = dict.fromkeys(end for each in given for end in (each.source, each.destination))
-        services = dict.fromkeys((each.protocol, each.ports) for each in given)
-        return cls(
-            {end: f"n{at}" for at, end in enumerate(ends)}, {service: f"s{at}" for at, service in enumerate(services)}
-        )
-
-
-def written_ports(ports: tuple[int, int]) -> str:
-    return f"{ports[0]}" if ports[0] == ports[1] else f"{ports[0]}-{ports[1]}"
-
-
-def aerleon_policy(given: Sequence[Flow]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Definitions and policy in aerleon's words."""
-    named = Named.of(given)
-    networks = {
-        name.upper(): {"values": [{"address": f"{ip_address(address)}/{length}"}]}
-        for (address, length), name in named.ends.items()
-    }
-    services = {
-        name.upper(): [{"protocol": "tcp" if protocol == TCP else "udp", "port": written_ports(ports)}]
-        for (protocol, ports), name in named.services.items()
-    }
-    terms = [
-        {
-            "name": f"r{at}",
-            "source-address": named.ends[each.source].upper(),
-            "destination-address": named.ends[each.destination].upper(),
-            "protocol": "tcp" if each.protocol == TCP else "udp",
-            "destination-port": named.services[each.protocol, each.ports].upper(),
-            "action": "accept" if each.accept else "deny",
-        }
-        for at, each in enumerate(given)
-    ]
-    header = {"targets": {"nftables": "inet forward"}}
-    policy = {"filename": "big", "filters": [{"header": header, "terms": terms}]}
-    return {"networks": networks, "services": services}, policy
-
-
-def aerleon_text(given: Sequence[Flow]) -> str:
-    from aerleon import api  # deferred: a peer
-    from aerleon.lib import naming
-
-    definitions, policy = aerleon_policy(given)
-    names = naming.Naming()
-    names.ParseDefinitionsObject(definitions, "")
-    return str(next(iter(api.Generate([policy], names).values())))
-
-
 def process_row(given: Sequence[Flow], rounds: int) -> Iterator[str]:
+    """Each program from its documents to its exit, its modules compiled by a run before, as installed ones are."""
     with tempfile.TemporaryDirectory() as folder:
+        compiled = {"PYTHONPYCACHEPREFIX": f"{folder}/compiled", "PYTHONDONTWRITEBYTECODE": ""}
         mine = written_for_us(Path(folder) / "ours", given)
-        works = [lambda: run([sys.executable, "-m", "vafw", "policy", "compile", str(mine)])]
+        commands = [[sys.executable, "-m", "vafw", "policy", "compile", str(mine)]]
         if has("aerleon"):
             theirs = written_for_aerleon(Path(folder) / "theirs", given)
-            works.append(lambda: run([str(Path(sys.executable).parent / "aclgen"), *theirs]))
+            commands.append([str(Path(sys.executable).parent / "aclgen"), *theirs])
+        works = [partial(run, command, **compiled) for command in commands]
+        interleaved(1, *works)
         found = interleaved(rounds, *works)
         yield shown("process", found[0], found[1] if len(found) > 1 else None, "1/6 of aclgen", "no aerleon")
 
 
-def run(command: list[str]) -> None:
+def run(command: list[str], **variables: str) -> str:
     path = os.pathsep.join([str(ROOT), str(ROOT / "appliances"), os.environ.get("PYTHONPATH", "")])
-    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PYTHONPATH": path})
-
-
-def written_for_us(folder: Path, given: Sequence[Flow]) -> Path:
-    """The shipped topology with these rules for its policy."""
-    shutil.copytree(ROOT / "policies" / "office-laptop", folder)
-    named = Named.of(given)
-    zones = [f"    {name}: [{ip_address(address)}/{length}]" for (address, length), name in named.ends.items()]
-    services = [
-        f"    {name}: {{protocol: {'tcp' if protocol == TCP else 'udp'}, ports: [{written_ports(ports)}]}}"
-        for (protocol, ports), name in named.services.items()
-    ]
-    rules = [
-        f"    - {{name: r{at}, from: {named.ends[each.source]}, to: {named.ends[each.destination]}, "
-        f"service: {named.services[each.protocol, each.ports]}, action: {'accept' if each.accept else 'drop'}}}"
-        for at, each in enumerate(given)
-    ]
-    text = ["vafw: 1", "kind: policy", "name: big", "traffic:", "  default: drop", "  zones:", *zones]
-    text += ["  services:", *services, "  rules:", *rules, ""]
-    (folder / "policy.yaml").write_text("\n".join(text))
-    return folder
-
-
-def written_for_aerleon(folder: Path, given: Sequence[Flow]) -> list[str]:
-    """Files for aclgen, and its arguments."""
-    import yaml  # deferred: writes a peer's files
-
-    definitions, policy = aerleon_policy(given)
-    for name in ("def", "pol", "out"):
-        (folder / name).mkdir(parents=True)
-    (folder / "def" / "all.yaml").write_text(yaml.dump(definitions, Dumper=yaml.CSafeDumper))
-    (folder / "pol" / "big.yaml").write_text(yaml.dump({"filters": policy["filters"]}, Dumper=yaml.CSafeDumper))
-    return [
-        "--base_directory", str(folder),
-        "--definitions_directory", str(folder / "def"),
-        "--output_directory", str(folder / "out"),
-    ]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": path, **variables}
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
 
 
 def load_row(given: Sequence[Flow], rounds: int) -> Iterator[str]:
-    if os.geteuid() != 0 or not shutil.which("nft") or not shutil.which("unshare"):
-        yield LINE.format("load", "-", "-", "-", "needs root, nft and unshare")
+    if not can_load():
+        yield LINE.format("load", "-", "-", "-", "needs root, nft, unshare and nsenter")
         return
+    texts = [nftables_text(ours(given), **INTERFACES)]
+    if has("aerleon"):
+        texts.append(aerleon_text(given))
     with tempfile.TemporaryDirectory() as folder:
-        mine = Path(folder) / "mine.nft"
-        mine.write_text(nftables_text(ours(given), inside="in0", outside="out0"))
-        files = [mine]
-        if has("aerleon"):
-            files.append(Path(folder) / "theirs.nft")
-            files[-1].write_text(aerleon_text(given))
+        files = written(Path(folder), texts)
         works = [lambda file=file: run(["unshare", "-n", "nft", "-f", str(file)]) for file in files]
         found = interleaved(rounds, *works)
-        yield shown("load", found[0], found[1] if len(found) > 1 else None, "0.4 of aerleon", "no aerleon")
+    yield shown("load", found[0], found[1] if len(found) > 1 else None, "0.4 of aerleon", "no aerleon")
+
+
+def edit_row(given: Sequence[Flow], rounds: int) -> Iterator[str]:
+    """One rule after the other gets the opposite action: as an edit, and then the same table as a whole."""
+    if not can_load():
+        yield LINE.format("edit", "-", "-", "-", "needs root, nft, unshare and nsenter")
+        return
+    tables = [nftables_table(each, **INTERFACES) for each in edited(ours(given), rounds * EDITS)]
+    edits = [new.edit_from(old) for old, new in pairwise(tables)]
+    with tempfile.TemporaryDirectory() as folder, namespace() as inside:
+        wholes = written(Path(folder) / "wholes", [each.text() for each in tables])
+        steps = written(Path(folder) / "edits", edits)
+        run([*inside, "nft", "-f", str(wholes[0])])
+        times: list[tuple[float, float]] = []
+        for step, whole in zip(steps, wholes[1:], strict=True):
+            edit = timed(lambda step=step: run([*inside, "nft", "-f", str(step)]))
+            now = listed(inside)
+            times.append((edit, timed(lambda whole=whole: run([*inside, "nft", "-f", str(whole)]))))
+            assert listed(inside) == now, "an edit gives the table that the whole gives"
+    mine, peer = (statistics.median(column) for column in zip(*times, strict=True))
+    yield shown("edit", mine, peer, "1/20 of the whole")
+
+
+def listed(inside: Sequence[str]) -> list[str]:
+    """What the kernel has, an element a line, in no order."""
+    lines = run([*inside, "nft", "-s", "list", "ruleset"]).splitlines()
+    return sorted(line.strip().removeprefix("elements = { ").rstrip(" },") for line in lines)
+
+
+def edited(ruleset: Ruleset, count: int) -> Iterator[Ruleset]:
+    """The list, then one list for each rule that is changed; only rules that decide on something are."""
+    yield ruleset
+    idle = {each.at for each in scrutinise(ruleset) if each.by}
+    deciding = [at for at in range(len(ruleset.rules)) if at not in idle]
+    for at in Random(1).sample(deciding, min(count, len(deciding))):
+        rule = ruleset.rules[at]
+        changed = replace(rule, action=Action.DROP if rule.action is Action.ACCEPT else Action.ACCEPT)
+        ruleset = replace(ruleset, rules=(*ruleset.rules[:at], changed, *ruleset.rules[at + 1 :]))
+        yield ruleset
+
+
+def can_load() -> bool:
+    return os.geteuid() == 0 and all(map(shutil.which, ("nft", "unshare", "nsenter")))
+
+
+@contextmanager
+def namespace() -> Iterator[list[str]]:
+    """A network namespace that lasts; yields what leads a command into it."""
+    with subprocess.Popen(["unshare", "-n", "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as keeper:
+        assert keeper.stdin is not None
+        assert keeper.stdout is not None
+        keeper.stdin.write(b"in\n")
+        keeper.stdin.flush()
+        keeper.stdout.readline()  # it has entered
+        yield ["nsenter", "-n", "-t", str(keeper.pid)]
+        keeper.stdin.close()
+
+
+def written(folder: Path, texts: Sequence[str]) -> list[Path]:
+    """A file for each text."""
+    folder.mkdir(exist_ok=True)
+    files = [folder / f"{at}.nft" for at in range(len(texts))]
+    for file, text in zip(files, texts, strict=True):
+        file.write_text(text)
+    return files
 
 
 ROWS: dict[str, Callable[[Sequence[Flow], int], Iterator[str]]] = {
@@ -339,6 +274,7 @@ ROWS: dict[str, Callable[[Sequence[Flow], int], Iterator[str]]] = {
     "compile": compile_row,
     "process": process_row,
     "load": load_row,
+    "edit": edit_row,
 }
 
 

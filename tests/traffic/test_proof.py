@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -8,12 +9,15 @@ from hypothesis import strategies as st
 
 from tests.traffic.small_space import ADDRESSES, PACKETS, few_selectors, few_services, rulesets
 from tests.traffic.space.random_rules import overlapping_ruleset
+from vafw.traffic import proof
+from vafw.traffic.address_set import AddressSet
 from vafw.traffic.appliance import INSIDE
 from vafw.traffic.proof import Pattern, Proof, counterexample
 from vafw.traffic.reason import State
 from vafw.traffic.rule import Action, Packet, Rule, Ruleset, Selector
 from vafw.traffic.services import SERVICES
 from vafw.traffic.space import with_oxidd
+from vafw.traffic.space.overlap import Sieve
 from vafw.traffic.space.path import Hop
 from vafw.traffic.space.space import new_space
 
@@ -73,6 +77,30 @@ def test_a_hundred_rules_are_proven() -> None:
         for port in range(100)
     )
     assert counterexample(Ruleset(rules, Action.DROP), Pattern(ANY, ANY)) is None
+
+
+@pytest.mark.parametrize("passes", [True, False])
+@pytest.mark.parametrize("seed", range(10))
+def test_a_question_about_few_packets_is_answered_from_few_rules(seed: int, passes: bool) -> None:
+    random = Random(seed)
+    crossing = overlapping_ruleset(random, 20)
+    apart = [
+        Rule(f"apart-{at}", (lan(at),), (lan(at + 1),), (), random.choice((Action.ACCEPT, Action.DROP)))
+        for at in range(proof.MANY)
+    ]
+    ruleset = replace(crossing, rules=tuple(random.sample((*crossing.rules, *apart), len(apart) + 20)))
+    whole = Proof([Hop("", ruleset)])
+    assert whole.passing
+    narrow = [Pattern(each.sources, each.destinations, each.services) for each in ruleset.rules[::10]]
+    near = [len(Sieve(ruleset.rules).touching(each.sources, each.destinations, each.services)) for each in narrow]
+    assert min(near) * proof.FEW <= proof.MANY
+    asked = [Proof([Hop("", ruleset)]).counterexample(each, passes=passes) for each in narrow]
+    assert asked == [whole.counterexample(each, passes=passes) for each in narrow]
+    assert len({each is None for each in asked}) == 2
+
+
+def lan(number: int) -> Selector:
+    return Selector(None, AddressSet.from_texts([f"172.{16 + number // 256}.{number % 256}.0/24"]))
 
 
 def test_what_does_not_fit_into_a_small_space_is_proven_in_a_large_one(monkeypatch: pytest.MonkeyPatch) -> None:

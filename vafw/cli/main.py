@@ -43,6 +43,10 @@ VERBS: Final = {
     "explain": "explain an error code",
 }
 
+COLLECT_AFTER: Final = 100_000
+"""Objects that are made before cycles are looked for: what documents become has none, and a long policy is a million
+objects that would be walked hundreds of times (a quarter of ``policy compile`` with ten thousand rules)."""
+
 
 class Verbs(click.Group):
     """The verbs, each imported when it is used."""
@@ -58,6 +62,7 @@ class Verbs(click.Group):
         gc.disable()  # imports make much and drop nothing: collecting meanwhile costs a tenth of the start
         command = getattr(importlib.import_module(f"vafw.cli.{name}"), "command")  # noqa: B009
         gc.freeze()
+        gc.set_threshold(COLLECT_AFTER)
         gc.enable()
         assert isinstance(command, click.Command)
         return command

@@ -165,7 +165,10 @@ def written(value: object) -> str:
 
 def _ordinary(found: Addresses) -> Addresses:
     """Refuse what means another thing to each program: IPv6 with a zone id, and IPv6 that stands for IPv4."""
-    if "%" in str(found) or str(found).startswith("::ffff:"):
+    if isinstance(found, IPv4Network):  # nearly always, and nothing to ask
+        return found
+    text = str(found)
+    if "%" in text or text.startswith("::ffff:"):
         raise ValueError("zone ids and IPv4-mapped addresses are not taken")
     return found
 

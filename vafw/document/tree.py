@@ -13,9 +13,9 @@ PyYAML's `compose` would build such nodes too, but recursively, and it silently 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Any, Final, NamedTuple, NoReturn, TypeAlias
 
 import yaml
 
@@ -39,9 +39,8 @@ Step: TypeAlias = str | int
 """A key of a mapping or an index of a sequence; a path is several of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class ScalarNode:
-    """Text, a number, true, false or null."""
+class ScalarNode(NamedTuple):
+    """Text, a number, true, false or null; a named tuple for the reason that `Span` is one."""
 
     span: Span
     value: Scalar
@@ -62,7 +61,8 @@ class SequenceNode:
         """Append a finished node."""
         self.items.append(node)
         self.size += node.size
-        self.height = max(self.height, node.height + 1)
+        if node.height >= self.height:
+            self.height = node.height + 1
 
 
 @dataclass(slots=True)
@@ -83,10 +83,12 @@ class MappingNode:
             raise ValueError("a mapping must be given a key before a value")
         key, span = self.pending
         self.pending = None
-        self.keys.setdefault(key, span)
-        self.values.setdefault(key, node)
+        if key not in self.keys:
+            self.keys[key] = span
+            self.values[key] = node
         self.size += node.size + 1
-        self.height = max(self.height, node.height + 1)
+        if node.height >= self.height:
+            self.height = node.height + 1
 
 
 def plain(node: Tree) -> object:
@@ -117,8 +119,7 @@ def parse(source: Source) -> tuple[Tree | None, list[Diagnostic]]:
     try:
         loader = Loader(source.text)
         try:
-            while builder.take(loader.get_event()):
-                pass
+            builder.read(loader.get_event)
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
@@ -153,30 +154,35 @@ class _Builder:
         if len(self.diagnostics) == MOST_COMPLAINTS:
             raise _Hopeless
 
-    def take(self, event: Any) -> bool:
-        """Take the next event; false at the end of the text."""
-        match event:  # the most frequent first
-            case yaml.ScalarEvent():
-                self._scalar(event)
-            case yaml.StreamEndEvent():
-                return False
-            case yaml.DocumentStartEvent():
-                self._begin(event)
-            case yaml.AliasEvent():
-                self._put(self._aliased(event))
-            case yaml.SequenceStartEvent():
-                self._check_tag(event, "seq")
-                self._enter(SequenceNode(self._span(event)), event)
-            case yaml.MappingStartEvent():
-                self._check_tag(event, "map")
-                self._enter(MappingNode(self._span(event)), event)
-            case yaml.CollectionEndEvent():
-                self._leave(event)
-        return True
+    def read(self, next_event: Callable[[], Any]) -> None:
+        """Take every event up to the end of the text."""
+        takers: dict[type, Callable[[Any], None]] = {
+            yaml.ScalarEvent: self._scalar,
+            yaml.DocumentStartEvent: self._begin,
+            yaml.AliasEvent: self._alias,
+            yaml.SequenceStartEvent: self._sequence,
+            yaml.MappingStartEvent: self._mapping,
+            yaml.SequenceEndEvent: self._leave,
+            yaml.MappingEndEvent: self._leave,
+        }
+        while (kind := type(event := next_event())) is not yaml.StreamEndEvent:
+            if (taker := takers.get(kind)) is not None:
+                taker(event)
 
     def _span(self, event: Any) -> Span:
         start, end = event.start_mark, event.end_mark
         return Span(self.source, start.line + 1, start.column + 1, end.line + 1, end.column + 1)
+
+    def _sequence(self, event: Any) -> None:
+        self._check_tag(event, "seq")
+        self._enter(SequenceNode(self._span(event)), event)
+
+    def _mapping(self, event: Any) -> None:
+        self._check_tag(event, "map")
+        self._enter(MappingNode(self._span(event)), event)
+
+    def _alias(self, event: Any) -> None:
+        self._put(self._aliased(event))
 
     def _begin(self, event: Any) -> None:
         self._documents += 1
@@ -224,13 +230,17 @@ class _Builder:
     def _scalar(self, event: Any) -> None:
         span = self._span(event)
         self._count(1, event)
-        if self._awaits_key():
-            self._key(event, span)
+        holder = self._open[-1] if self._open else None
+        if type(holder) is MappingNode and holder.pending is None:
+            self._key(holder, event, span)
             return
         node = ScalarNode(span, self._value(event, span))
         if event.anchor is not None:
             self._anchors[event.anchor] = node
-        self._put(node)
+        if holder is None:
+            self.root = node
+        else:
+            holder.add(node)
 
     def _value(self, event: Any, span: Span) -> Scalar:
         plain_style = event.implicit[0]
@@ -242,11 +252,9 @@ class _Builder:
             self.complain("VAFW-Y007" if event.tag is not None else "VAFW-Y010", str(problem), span)
             return None
 
-    def _key(self, event: Any, span: Span) -> None:
-        mapping = self._open[-1]
-        assert isinstance(mapping, MappingNode)
+    def _key(self, mapping: MappingNode, event: Any, span: Span) -> None:
         value = self._value(event, span)
-        if event.implicit[0] and event.value == "<<":
+        if value == "<<" and event.implicit[0]:
             self.complain(
                 "VAFW-Y011",
                 "merge keys (<<) are no part of YAML 1.2 and are refused",

@@ -111,7 +111,7 @@ def compile_rules(documents: DocumentSet) -> Ruleset:
                 services=matches(rule.service, known_services),
                 action=Action(rule.action),
                 log=rule.log,
-                states=tuple(state for state in RULE_STATES if state in rule.state),
+                states=_in_order(rule.state),
                 limit=None if rule.limit is None else Limit.parse(rule.limit),
                 schedule=None if rule.when is None else schedule(rule.when),
                 vlans=normalise(map(vlan_range, rule.vlan)),
@@ -124,6 +124,11 @@ def compile_rules(documents: DocumentSet) -> Ruleset:
         nat=translation(traffic.nat, known_zones),
         offload=traffic.offload,
     )
+
+
+@lru_cache(maxsize=64)
+def _in_order(states: tuple[str, ...]) -> tuple[State, ...]:
+    return tuple(state for state in RULE_STATES if state in states)
 
 
 def schedule(window: TimeWindow) -> Schedule:
@@ -164,6 +169,9 @@ def compile_pattern(documents: DocumentSet, pattern: PacketPattern) -> Pattern:
 
 def selectors(names: Iterable[str], known: Mapping[str, tuple[Selector, ...]]) -> tuple[Selector, ...]:
     """The zones of these names; a host name is one of its own."""
+    names = tuple(names)
+    if len(names) == 1 and names[0] in known:  # nearly always
+        return known[names[0]]
     return tuple(
         each for name in names for each in (known[name] if name in known or "." not in name else (named((name,)),))
     )

@@ -5,23 +5,34 @@ Exact, from the header space and not by sampling: the packets that may pass ever
 representative of every combination of boundaries (a hundred rules have millions), and splitting regions rule by rule
 (five thousand overlapping rules took minutes).
 
+A question about few packets needs few rules: those whose hulls (`space.overlap`) do not meet the pattern's are left
+out, as long as the whole has not been worked out already.
+
 Packets that no rule is ever asked about are in no pattern: neighbour discovery, and new ICMP that opens no connection.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Final
 
 from vafw.traffic.appliance import INSIDE, OUTSIDE
+from vafw.traffic.nat import Nat
 from vafw.traffic.reason import DEFAULT, ESTABLISHED, INVALID, RELATED, SPOOFED, State
 from vafw.traffic.rule import Action, Packet, Rule, Ruleset, Selector, ServiceMatch
 from vafw.traffic.space.diagram import Diagram
 from vafw.traffic.space.outcome import Outcome
+from vafw.traffic.space.overlap import Sieve
 from vafw.traffic.space.path import Hop, outer_view, path_passing
 from vafw.traffic.space.space import EVERY_RULE, Space, new_space, unnamed
 from vafw.traffic.space.witness import witness
+
+MANY: Final = 300
+"""Rules from which on it pays to leave some out."""
+FEW: Final = 8
+"""What part of the rules a question may need at most to be asked of these alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +70,29 @@ class Proof:
         """`hops` from the wire inwards."""
         self.hops = tuple(hops)
         self._may_grow = space is None
-        self.space = space or new_space(rules=sum(len(each.ruleset.rules) for each in hops if each.ruleset))
+        self._space = space
+        self._passing: Outcome | None = None
+        self._rules = [each.ruleset.rules if each.ruleset is not None else () for each in self.hops]
 
-    @cached_property
+    @property
+    def space(self) -> Space:
+        """Where the sets are made."""
+        if self._space is None:
+            self._space = new_space(rules=sum(map(len, self._rules)))
+        return self._space
+
+    @property
     def passing(self) -> Outcome:
         """What may pass, and what surely does."""
-        try:
-            return path_passing(self.space, self.hops)
-        except MemoryError:
-            if not self._may_grow:
-                raise
-            self.space = new_space(rules=EVERY_RULE)
-        return path_passing(self.space, self.hops)
+        if self._passing is None:
+            try:
+                self._passing = path_passing(self.space, self.hops)
+            except MemoryError:
+                if not self._may_grow:
+                    raise
+                self._space = new_space(rules=EVERY_RULE)
+                self._passing = path_passing(self.space, self.hops)
+        return self._passing
 
     def packets(self, pattern: Pattern) -> Diagram:
         """The packets of a pattern."""
@@ -82,10 +104,25 @@ class Proof:
 
         With ``passes=False``, one that may not pass, which refutes ``always``.
         """
-        wrong = self.passing.may if passes else ~self.passing.surely  # before the pattern: it may need a larger space
-        wrong = wrong & self.packets(pattern)
-        packet = witness(self.space, wrong)
+        part = self._about(pattern)
+        wrong = part.passing.may if passes else ~part.passing.surely  # before the pattern: it may need a larger space
+        packet = witness(part.space, wrong & part.packets(pattern))
         return None if packet is None else self.decided(packet, passes=passes)
+
+    def _about(self, pattern: Pattern) -> Proof:
+        """The path with no rules but those that may speak of packets of the pattern, where these are few."""
+        count = sum(map(len, self._rules))
+        translates = any(each.outer and each.nat != Nat() for each in self.hops)
+        if self._passing is not None or not self._may_grow or translates or count < MANY:
+            return self
+        near = [sieve.touching(pattern.sources, pattern.destinations, pattern.services) for sieve in self._sieves]
+        if sum(map(len, near)) * FEW > count:
+            return self
+        return Proof([_with_some(hop, some) for hop, some in zip(self.hops, near, strict=True)])
+
+    @cached_property
+    def _sieves(self) -> list[Sieve]:
+        return [Sieve(rules) for rules in self._rules]
 
     def difference(self, other: Proof, pattern: Pattern) -> tuple[Counterexample, Counterexample] | None:
         """A packet of the pattern that this path and the other may treat differently, and what each does to it."""
@@ -113,6 +150,13 @@ class Proof:
     def _in_order(self, packet: Packet) -> Iterator[tuple[int, Hop]]:
         hops = tuple(enumerate(self.hops))
         return iter(hops if packet.side == OUTSIDE else reversed(hops))
+
+
+def _with_some(hop: Hop, rules: Iterable[int]) -> Hop:
+    """The hop with the rules at these indexes alone."""
+    if hop.ruleset is None:
+        return hop
+    return replace(hop, ruleset=replace(hop.ruleset, rules=tuple(hop.ruleset.rules[at] for at in rules)))
 
 
 def counterexample(ruleset: Ruleset, pattern: Pattern, *, passes: bool = True) -> Counterexample | None:

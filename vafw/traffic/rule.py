@@ -129,10 +129,11 @@ class Rule:
         """Whether a packet that matches may also go on to the next rule: by a limit, a schedule or host names."""
         if self.limit is not None or self.schedule is not None:
             return True
-        for each in self.sources:  # a loop: every rule of a long list is asked
-            if each.names:
-                return True
-        return any(each.names for each in self.destinations)
+        for selectors in (self.sources, self.destinations):  # loops: every rule of a long list is asked
+            for each in selectors:
+                if each.names:
+                    return True
+        return False
 
     def matches(self, packet: Packet) -> bool:
         """Whether the rule speaks of this packet; a conditional one may still let it go on."""
@@ -242,7 +243,7 @@ class Ruleset:
     def rules_for(self, states: Iterable[State]) -> tuple[Rule, ...]:
         """The rules that speak of packets in one of these states."""
         wanted = frozenset(states)
-        return tuple(rule for rule in self.rules if wanted.intersection(rule.states))
+        return tuple([rule for rule in self.rules if not wanted.isdisjoint(rule.states)])
 
     def to_config(self) -> dict[str, Value]:
         """Plain JSON that `from_config` reads; what the firewall's program gets as ``ruleset``."""

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from tests.traffic.kernel_router import in_router, kernel_router, missing
 from vafw.traffic.address_set import AddressSet
 from vafw.traffic.appliance import INSIDE
+from vafw.traffic.boxes import Box
 from vafw.traffic.nftables.rendering import nftables_table, nftables_text
 from vafw.traffic.nftables.table import Chain, Table, VerdictMap
-from vafw.traffic.nftables.verdict_maps import Box, cut_into_levels
+from vafw.traffic.nftables.verdict_maps import cut_into_levels
 from vafw.traffic.packet import TCP, ServiceMatch
 from vafw.traffic.rule import Action, Rule, Ruleset, Selector
 
@@ -71,7 +72,7 @@ def many(count: int) -> Ruleset:
 def test_many_rules_become_one_lookup_for_each_family() -> None:
     table = nftables_table(many(1000), inside="in0", outside="out0")
     assert {name: len(found.elements) for name, found in table.maps.items()} == {
-        "run0-v4-any-ports-0": 1000, "run0-v6-any-ports-0": 1000,
+        "run0-v4-any-tcp-0": 1000, "run0-v6-any-tcp-0": 1000,
     }  # fmt: skip
     assert sum("vmap" in rule for rule in table.chains["forward"].rules) == 2
 
@@ -89,14 +90,10 @@ def test_an_edit_of_one_rule_is_one_element_out_and_one_in() -> None:
     new = replace(old, rules=(*old.rules[:7], replace(old.rules[7], action=Action.DROP), *old.rules[8:]))
     edit = nftables_table(new, inside="a", outside="b").edit_from(nftables_table(old, inside="a", outside="b"))
     assert edit.splitlines() == [
-        "delete element inet vafw run0-v4-any-ports-0 { 0.0.0.0-255.255.255.255 . 10.7.0.0-10.7.0.255 . 6 . 443 }",
-        "add element inet vafw run0-v4-any-ports-0 "
-        '{ 0.0.0.0-255.255.255.255 . 10.7.0.0-10.7.0.255 . 6 . 443 comment "r7" : drop }',
-        "delete element inet vafw run0-v6-any-ports-0 "
-        "{ ::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff . fd00:7::-fd00:7:ffff:ffff:ffff:ffff:ffff:ffff . 6 . 443 }",
-        "add element inet vafw run0-v6-any-ports-0 "
-        "{ ::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff . fd00:7::-fd00:7:ffff:ffff:ffff:ffff:ffff:ffff . 6 . 443 "
-        'comment "r7" : drop }',
+        "delete element inet vafw run0-v4-any-tcp-0 { 0.0.0.0/0 . 10.7.0.0/24 . 443 }",
+        'add element inet vafw run0-v4-any-tcp-0 { 0.0.0.0/0 . 10.7.0.0/24 . 443 comment "r7" : drop }',
+        "delete element inet vafw run0-v6-any-tcp-0 { ::/0 . fd00:7::/32 . 443 }",
+        'add element inet vafw run0-v6-any-tcp-0 { ::/0 . fd00:7::/32 . 443 comment "r7" : drop }',
     ]
 
 

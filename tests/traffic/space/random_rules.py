@@ -107,6 +107,36 @@ def overlapping_ruleset(random: Random, rules: int) -> Ruleset:
     )
 
 
+def boxes_ruleset(random: Random, rules: int, inside: AddressSet | None) -> Ruleset:
+    """Rules of one network, to one network, with one stretch of ports, most of them, from few that nest and cross."""
+    made = tuple(_box_rule(random, f"r{number}") for number in range(rules))
+    return Ruleset(made, random.choice((Action.DROP, Action.REJECT)), inside)
+
+
+def _box_rule(random: Random, name: str) -> Rule:
+    source, destination = (AddressSet.from_texts([each]) for each in random.choices(random.choice(_NESTED), k=2))
+    return Rule(
+        name,
+        (Selector(random.choice((*[None] * 8, INSIDE)), source),),
+        (Selector(None, destination),),
+        tuple(
+            ServiceMatch(random.choice((TCP, UDP)), (random.choice(_PORTS),))
+            for _ in range(random.choice((1, 1, 1, 2)))
+        ),
+        random.choice((*FINAL, Action.ACCEPT, Action.LOG)),
+        random.random() < 0.1,
+        limit=Limit(1, "second") if random.random() < 0.05 else None,
+    )
+
+
+_PORTS = ((80, 80), (443, 443), (0, 65535), (22, 500), (100, 443))
+_NESTED = (
+    ("10.0.0.0/8", "10.0.0.0/9", "10.128.0.0/9", "10.1.0.0/16", "10.1.2.0-10.1.9.9", "192.0.2.0/24", "0.0.0.0/0"),
+    ("10.1.5.0-10.200.0.0", "10.1.9.9-10.2.0.0", "10.0.0.0/8", "10.1.5.6"),
+    ("fd00::/8", "fd00::-fd00::ffff", "fd00::8000-fd00::1:0", "::/0"),
+)
+
+
 def without_conditions(ruleset: Ruleset) -> Ruleset:
     """The ruleset whose rules hold at all times."""
     return replace(ruleset, rules=tuple(replace(rule, limit=None) for rule in ruleset.rules))

@@ -10,6 +10,7 @@ from tests.traffic.space.random_rules import overlapping_ruleset, small_ruleset,
 from vafw.traffic.appliance import INSIDE
 from vafw.traffic.reason import State
 from vafw.traffic.rule import Action, Packet, Rule, Ruleset
+from vafw.traffic.space import outcome
 from vafw.traffic.space.diagram import Diagram, Diagrams
 from vafw.traffic.space.layout import VARIABLES
 from vafw.traffic.space.outcome import meeting, passing
@@ -55,22 +56,39 @@ def single(space: Space) -> list[tuple[Packet, Diagram]]:
     return [(packet, space.packet(packet)) for packet in small_world()]
 
 
-@pytest.fixture(scope="module")
-def world(space: Space, single: list[tuple[Packet, Diagram]]) -> Diagram:
-    return space.union([each for _, each in single])
-
-
+@pytest.mark.parametrize("most", [outcome.MOST_OVERLAPS, -1], ids=["joined", "folded"])
 @pytest.mark.parametrize("tenth", TENTHS)
 def test_the_packets_that_pass_are_those_that_pass_one_by_one(
-    space: Space, single: list[tuple[Packet, Diagram]], world: Diagram, tenth: int
+    monkeypatch: pytest.MonkeyPatch, space: Space, single: list[tuple[Packet, Diagram]], tenth: int, most: int
 ) -> None:
+    monkeypatch.setattr(outcome, "MOST_OVERLAPS", most)
+    world = space.union([each for _, each in single])
     for seed in range(100):
         ruleset = small_ruleset(Random(1000 * tenth + seed))
         met = [(fates(ruleset, packet), diagram) for packet, diagram in single]
         for action in (Action.ACCEPT, Action.REJECT) if seed % 10 == 0 else (Action.ACCEPT,):
-            outcome = meeting(space, ruleset, action)
-            assert outcome.may & world == space.union([each for actions, each in met if action in actions])
-            assert outcome.surely & world == space.union([each for actions, each in met if actions == {action}])
+            found = meeting(space, ruleset, action)
+            assert found.may & world == space.union([each for actions, each in met if action in actions])
+            assert found.surely & world == space.union([each for actions, each in met if actions == {action}])
+
+
+@pytest.mark.parametrize("action", [Action.ACCEPT, Action.DROP, Action.REJECT])
+@pytest.mark.parametrize("seed", range(20))
+def test_joined_or_folded_a_list_of_overlapping_rules_is_the_same_set(
+    monkeypatch: pytest.MonkeyPatch, space: Space, seed: int, action: Action
+) -> None:
+    ruleset = overlapping_ruleset(Random(seed), 40)
+    monkeypatch.setattr(outcome, "MOST_OVERLAPS", 40)
+    joined = meeting(space, ruleset, action)
+    monkeypatch.setattr(outcome, "MOST_OVERLAPS", -1)
+    assert joined == meeting(space, ruleset, action)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_rules_written_together_are_those_written_one_by_one(space: Space, seed: int) -> None:
+    random = Random(seed)
+    rules = (*overlapping_ruleset(random, 20).rules, *small_ruleset(random).rules)
+    assert space.rules(rules) == space.union([space.rule(each) for each in rules]) & space.packets
 
 
 def isomorphic(diagrams: Diagrams, first: Diagram, others: Diagrams, second: Diagram) -> bool:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.traffic.space.random_rules import (
     FINAL,
+    boxes_ruleset,
     overlapping_ruleset,
     small_ruleset,
     small_world,
@@ -16,9 +17,11 @@ from tests.traffic.space.random_rules import (
 )
 from vafw.traffic.address_set import AddressSet
 from vafw.traffic.appliance import INSIDE, OUTSIDE
+from vafw.traffic.reason import State
 from vafw.traffic.rule import ICMP, TCP, Action, Packet, Rule, Ruleset, Selector, ServiceMatch
-from vafw.traffic.space import with_oxidd
-from vafw.traffic.space.overlap import SHORT, _few, _many, hull_of
+from vafw.traffic.space import overlap, spoken, with_oxidd
+from vafw.traffic.space.layout import DESTINATION, SOURCE, address_field
+from vafw.traffic.space.overlap import Sieve
 from vafw.traffic.space.scrutiny import Fault, Finding, scrutinise
 from vafw.traffic.space.space import Space, new_space
 
@@ -125,11 +128,39 @@ def test_a_rule_between_two_zones_of_one_side_matches_nothing() -> None:
     )
 
 
-@pytest.mark.parametrize("version", [4, 6])
-def test_the_sieve_for_long_lists_keeps_the_pairs_that_the_one_for_short_lists_keeps(version: int) -> None:
-    rules = overlapping_ruleset(Random(5), SHORT).rules
-    hulls = {at: hull for at, each in enumerate(rules) if (hull := hull_of(each, version))}
-    assert sorted(_few(hulls)) == sorted(_many(hulls))
+@pytest.mark.parametrize("inside", [None, "10.0.0.0/8"], ids=["any inside", "known inside"])
+@pytest.mark.parametrize("seed", range(60))
+def test_rules_that_are_boxes_are_found_to_do_what_diagrams_say(
+    monkeypatch: pytest.MonkeyPatch, seed: int, inside: str | None
+) -> None:
+    ruleset = boxes_ruleset(Random(seed), 24, None if inside is None else AddressSet.from_texts([inside]))
+    assert len(Sieve(ruleset.rules).exact) > 6
+    found = scrutinise(ruleset)
+    monkeypatch.setattr(overlap, "exact_box", lambda _rule: None)
+    assert found == scrutinise(ruleset)
+
+
+def test_a_rule_that_is_a_box_speaks_of_every_new_packet_in_it_and_of_no_other(space: Space) -> None:
+    rules = boxes_ruleset(Random(7), 200, None).rules
+    for at, box in Sieve(rules).exact.items():
+        version = 4 if rules[at].sources[0].addresses.v4 and rules[at].destinations[0].addresses.v4 else 6
+        sources, destinations, services = zip(box[::2], box[1::2], strict=True)
+        ports = (services[0] & 0xFFFF, services[1] & 0xFFFF)
+        written = (
+            space.version(version)
+            & space.among(address_field(SOURCE, version), (sources,))
+            & space.among(address_field(DESTINATION, version), (destinations,))
+            & space.services((ServiceMatch(services[0] >> 16, (ports,)),))
+            & space.states([State.NEW])
+        )
+        assert written & space.packets == space.rule(rules[at]) & space.packets
+
+
+def test_what_is_no_few_boxes_is_asked_of_diagrams(monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = boxes_ruleset(Random(3), 200, None)
+    expected = scrutinise(rules)
+    monkeypatch.setattr(spoken, "MOST_PIECES", 1)
+    assert scrutinise(rules) == expected
 
 
 def test_five_thousand_rules_are_looked_at() -> None:

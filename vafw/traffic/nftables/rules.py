@@ -13,11 +13,13 @@ from typing import Final, final
 from vafw.traffic.appliance import INSIDE, OUTSIDE
 from vafw.traffic.nftables.statement import Family, counter_name, statements, verdicts
 from vafw.traffic.nftables.table import VerdictMap
-from vafw.traffic.rule import Action, Rule, Selector, State
+from vafw.traffic.nftables.verdict_maps import GUARDS, verdict_maps
+from vafw.traffic.rule import Action, Rule, State
 
 SHORTEST_RUN: Final = 4
 """Rules in a run at least; fewer are written as statements."""
 REJECT_CHAIN: Final = "rejected"
+_TARGETS: Final = {each: each.value for each in Action}
 MOST_BOXES: Final = 256
 """Boxes of one rule at most; one that may need more is written as statements with sets of their own."""
 
@@ -55,10 +57,8 @@ class Rules:
                 yield from self.statements(run)
 
     def _lookups(self, run: Sequence[Rule], stem: str) -> Iterator[str]:
-        from vafw.traffic.nftables.verdict_maps import GUARDS, verdict_maps  # NumPy: only where there are many rules
-
-        verdicts_of = {at: self._verdict(rule) for at, rule in enumerate(run)}
-        same = not any(each.side for rule in run for ends in (rule.sources, rule.destinations) for each in ends)
+        verdicts_of = [self._verdict(rule) for rule in run]
+        same = not any(_names_a_side(rule) for rule in run)
         for version in (4, 6):
             for side in (INSIDE,) if same else (INSIDE, OUTSIDE):
                 maps = verdict_maps(run, side, version, verdicts_of)
@@ -70,7 +70,6 @@ class Rules:
 
     def _verdict(self, rule: Rule) -> str:
         """What stands behind the interval: the rule's name and where to go from there."""
-        target: str = rule.action.value
         if rule.log:
             target = f"goto {counter_name(rule.name)}"
             middle = f'log prefix "vafw {rule.name}: "'
@@ -78,6 +77,8 @@ class Rules:
         elif rule.action is Action.REJECT:
             target = f"goto {REJECT_CHAIN}"
             self.chains[REJECT_CHAIN] = tuple(each.strip() for each in verdicts(Action.REJECT, "", ""))
+        else:
+            target = _TARGETS[rule.action]
         return f'comment "{rule.name}" : {target}'
 
 
@@ -100,14 +101,21 @@ def _is_plain(rule: Rule) -> bool:
     if not rule.action.is_final or rule.vlans or rule.is_conditional:
         return False
     services = 0
-    for each in rule.services:
-        services += len(each.ports) + len(each.icmp_types) or 1
-    return _ranges(rule.sources) * _ranges(rule.destinations) * (services or 1) <= MOST_BOXES
+    for match in rule.services:  # loops: every rule of a long list is asked
+        services += len(match.ports) + len(match.icmp_types) or 1
+    boxes = services or 1
+    for selectors in (rule.sources, rule.destinations):
+        ranges = 0
+        for each in selectors:
+            ranges += len(each.addresses.v4) + len(each.addresses.v6)
+        boxes *= ranges
+    return boxes <= MOST_BOXES
 
 
-def _ranges(selectors: Sequence[Selector]) -> int:
-    """How many ranges of addresses they name; no generator, as every rule of a long list is asked."""
-    ranges = 0
-    for each in selectors:
-        ranges += len(each.addresses.v4) + len(each.addresses.v6)
-    return ranges
+def _names_a_side(rule: Rule) -> bool:
+    """Whether the rule tells packets by the side that they come from."""
+    for selectors in (rule.sources, rule.destinations):
+        for each in selectors:
+            if each.side is not None:
+                return True
+    return False

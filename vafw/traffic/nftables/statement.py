@@ -182,8 +182,12 @@ def address_texts(ranges: Ranges, version: int) -> Iterator[str]:
 
 def set_stems(rules: Iterable[Rule]) -> Mapping[str, str]:
     """The stem of the two sets of each host name, in the order in which the rules speak of them."""
-    selectors = (each for rule in rules for each in (*rule.sources, *rule.destinations))
-    names = dict.fromkeys(name for each in selectors for name in each.names)
+    names: dict[str, None] = {}
+    for rule in rules:  # loops: every rule of a long list is asked
+        for selectors in (rule.sources, rule.destinations):
+            for each in selectors:
+                if each.names:
+                    names |= dict.fromkeys(each.names)
     return {name: f"name-{number}" for number, name in enumerate(names)}
 
 

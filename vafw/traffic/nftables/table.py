@@ -20,7 +20,7 @@ class VerdictMap:
     """A map from concatenated intervals to verdicts; intervals of different elements never overlap."""
 
     key: str
-    """What is looked up: ``ip saddr . ip daddr . meta l4proto . th dport``."""
+    """What is looked up: ``ip saddr . ip daddr . tcp dport``."""
     elements: Mapping[str, str]
     """Interval, then what nftables writes behind it: ``comment "web" : accept``."""
 

@@ -17,13 +17,15 @@ SMALL: Final = 1 << 20
 MEDIUM: Final = 1 << 22
 LARGE: Final = 1 << 25
 """Room in nodes; most of it is touched only as it fills (16 bytes a node)."""
+MOST_REMEMBERED: Final = 1 << 21
+"""Results of operations that are kept at most: more cost a long list more to set up than they save."""
 
 
 class OxiddDiagrams:
     """See `Diagrams`."""
 
     def __init__(self, variables: int, *, room: int = SMALL) -> None:
-        self._manager = BCDDManager(room, max(room >> 2, 1 << 12), 1)
+        self._manager = BCDDManager(room, min(max(room >> 2, 1 << 12), MOST_REMEMBERED), 1)
         numbers = self._manager.add_vars(variables)
         self.ones: list[Diagram] = [self._manager.var(each) for each in numbers]
         self.zeros: list[Diagram] = [self._manager.not_var(each) for each in numbers]
