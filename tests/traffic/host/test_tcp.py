@@ -78,7 +78,8 @@ def test_whatever_a_link_does_both_texts_arrive_or_the_end_has_a_reason(
 def test_few_losses_cost_nothing_but_time(question: bytes, answer: bytes, fates: list[Fate]) -> None:
     link = LossyLink(Side(question), Side(answer), fates)
     link.run()
-    assert (link.client.heard, link.server.heard) == (answer, question)
+    assert link.client.heard == answer
+    assert link.server.heard == question
 
 
 @settings(deadline=None, max_examples=30)
@@ -105,7 +106,7 @@ def test_a_link_that_is_cut_ends_both_sides_with_a_reason() -> None:
     link = LossyLink(Side(b"x" * 10_000), Side(b""), [(0.01,)] * 3 + [()] * 500)
     link.run()
     ends = [side.connection.end for side in (link.client, link.server) if side.connection is not None]
-    assert ends == [End.TIMED_OUT, End.TIMED_OUT] or ends == [End.TIMED_OUT, None]
+    assert ends in ([End.TIMED_OUT, End.TIMED_OUT], [End.TIMED_OUT, None])
 
 
 def test_three_duplicate_acknowledgements_bring_a_lost_segment_before_its_timeout() -> None:

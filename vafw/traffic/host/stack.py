@@ -99,9 +99,12 @@ class Stack:
         own = next((each.ip for each in self.addresses if each.version == destination.version), None)
         return own if own is not None and self._next_hop(destination) is not None else None
 
-    def send(self, destination: Address, protocol: int, payload: bytes) -> None:
-        """Send a packet, after asking for the next hop's MAC address where that is not known yet."""
-        source, hop = self.source_for(destination), self._next_hop(destination)
+    def send(self, destination: Address, protocol: int, payload: bytes, source: Address | None = None) -> None:
+        """Send a packet, after asking for the next hop's MAC address where that is not known yet.
+
+        `source` is the address of ours that it is sent from, where not `source_for` chooses it.
+        """
+        source, hop = source or self.source_for(destination), self._next_hop(destination)
         if source is None or hop is None:
             return
         header = build.ipv4 if destination.version == 4 else build.ipv6

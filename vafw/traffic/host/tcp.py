@@ -210,6 +210,11 @@ class Connection:
         return self._out.waiting
 
     @property
+    def expected(self) -> int:
+        """The sequence number of the peer's next byte."""
+        return self._in.next if self._in is not None else 0
+
+    @property
     def deadline_s(self) -> float | None:
         """When `advance` wants to be called; None: it waits for its peer alone."""
         if self.end is not None:
