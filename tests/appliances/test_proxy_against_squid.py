@@ -137,6 +137,7 @@ def around(folder: Path) -> str:
 hosts_file {folder}/hosts
 dns_nameservers 127.0.0.1
 dns_timeout 1 second
+dns_retransmit_interval 1 second
 pid_filename none
 access_log none
 cache_log {folder}/cache.log
