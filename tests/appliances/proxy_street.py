@@ -96,6 +96,7 @@ class Street:
 
     def say(self, connection: Connection, data: bytes) -> bytes:
         """Say something on a connection; all that has come on it when nothing moves without time."""
+        self.settle()
         connection.write(data)
         self.settle()
         return bytes(self.heard[connection])

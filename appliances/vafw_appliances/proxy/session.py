@@ -230,6 +230,7 @@ class Session:
         except BadAnswer as error:
             self._fail(Refusal(502, f"the site's answer: {error}"), now_s)
         else:
+            self.client.flush(now_s)
             self._see_ends(origin, request, now_s)
 
     def _carry_request(self, origin: Connection, request: Request) -> None:

@@ -201,8 +201,8 @@ class Connection:
 
     @property
     def room(self) -> int:
-        """Bytes that `write` would take."""
-        return self._out.room if self.end is None else 0
+        """Bytes that `write` would take; none before it is open."""
+        return self._out.room if self.is_open else 0
 
     @property
     def waiting(self) -> int:
@@ -227,7 +227,7 @@ class Connection:
 
     def write(self, data: bytes) -> int:
         """Take as much of the data as there is room for; how much that was. `flush` sends it."""
-        return self._out.write(data) if self.end is None else 0
+        return self._out.write(data) if self.is_open else 0
 
     def shut(self) -> None:
         """Nothing more will be written; what was is still sent, and the peer may go on. `flush` says so."""
