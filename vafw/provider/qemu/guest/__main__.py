@@ -12,7 +12,7 @@ import selectors
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Final, cast, final
 
 from vafw.provider.qemu.guest import interfaces
 from vafw.provider.qemu.guest.channel import BROKER_PORT_NAME, PORT_NAME, Channel, open_port
@@ -52,6 +52,8 @@ class _Guest:
         self._image = image
         self._selector = selector
         self._part: Filter | Program | Desktop | None = None
+        self._timed: Program | None = None
+        """The part where it is a program, which may want to be asked from time to time."""
         self._agent: AgentProcess | None = None
         self._relay: Relay | None = None
 
@@ -62,15 +64,23 @@ class _Guest:
             due_s = self._agent.due_in_s() if self._agent is not None else None
             if self._agent is not None and due_s == 0:
                 self._selector.register(self._agent.start(), selectors.EVENT_READ, self._listen_to_agent)
-            for ready, _ in self._selector.select(due_s or None):
+            waits = [due_s] if due_s else []
+            if self._timed is not None and (timed_s := self._timed.due_in_s()) is not None:
+                waits.append(timed_s)
+            for ready, _ in self._selector.select(min(waits, default=None)):
                 ready.data()
+            if self._timed is not None:
+                self._timed.advance()
 
     def _listen(self) -> None:
         for request in self._channel.receive():
             if self._part is None and "ports" not in request:
                 self._channel.send({"id": request["id"], "error": "this guest was not configured yet"})
                 continue
-            self._part = self._part or _begin(self._channel, self._image, request, self._selector)
+            if self._part is None:
+                self._part = _begin(self._channel, self._image, request, self._selector)
+                if self._image["runs"] == "program":
+                    self._timed = cast("Program", self._part)
             if request["do"] == "manage":
                 self._manage(request)
             elif request["do"] == "end-agent":

@@ -1,7 +1,8 @@
 """A packet appliance as a guest: its program, the same that the model runs, between two real interfaces.
 
 Frames are read and written by packet sockets (packet(7)). The kernel takes a VLAN tag off a frame and says it beside;
-it is put back, as the program is to see what was on the path.
+it is put back, as the program is to see what was on the path. What a program may offer besides deciding is what it may
+offer to the model's guest kernel: frames to send first, frames to send when it is time, and one to follow it.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import importlib
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import Final, final
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final, Protocol, final, runtime_checkable
 
 from vafw.provider.qemu.guest import interfaces
 from vafw.trace import Value
@@ -30,6 +31,29 @@ _AUX: Final = struct.Struct("IIIHHHH")
 _VLAN_VALID, _VLAN_PROTOCOL_VALID = 0x10, 0x40
 _LONGEST_FRAME: Final = 65_536
 _BATCH: Final = 64
+_TIMER_PERIOD_S: Final = 0.1
+"""How often a program is asked that does not say."""
+
+
+@runtime_checkable
+class _Starts(Protocol):
+    """A program with something to send when it starts."""
+
+    def start(self, now_s: float) -> Iterable[tuple[str, bytes]]: ...
+
+
+@runtime_checkable
+class _ActsByItself(Protocol):
+    """A program that sends frames unasked, about every `timer_period_s` seconds."""
+
+    def on_timer(self, now_s: float) -> Iterable[tuple[str, bytes]]: ...
+
+
+@runtime_checkable
+class _Reconfigures(Protocol):
+    """A program that can hand what it knows over to one with another configuration."""
+
+    def reconfigured(self, config: Mapping[str, Value]) -> PacketAppliance: ...
 
 
 @final
@@ -43,17 +67,33 @@ class Program:
         self._log = log
         self._sockets: dict[str, socket.socket] = {}
         self._program: PacketAppliance | None = None
+        self._timed: _ActsByItself | None = None
+        """The program where it sends frames unasked."""
+        self._due_s = 0.0
+        """When it wants to be asked for them, by the monotonic clock."""
 
     def configure(self, config: Mapping[str, Value]) -> tuple[bool, str]:
         """Make the program of `config` and let it decide from the next frame on; a failed probe changes nothing."""
         try:
-            made = self._create(config)
+            before = self._program
+            made = before.reconfigured(config) if isinstance(before, _Reconfigures) else self._create(config)
         except (ValueError, KeyError) as error:
             return False, f"the program refuses its configuration: {error}"
         healthy, reason = made.probe()
         if healthy:
             self._program = made
+            self._take_offers(made)
         return healthy, reason
+
+    def due_in_s(self) -> float | None:
+        """Seconds until `advance` wants to be called; None: never."""
+        return None if self._timed is None else max(0.0, self._due_s - time.monotonic())
+
+    def advance(self) -> None:
+        """Send what the program wants to send by itself, if it is time."""
+        if self._timed is not None and self._due_s <= time.monotonic():
+            self._send(self._timed.on_timer(time.monotonic()))
+            self._arm(self._timed)
 
     def sources(self) -> Iterator[tuple[socket.socket, Callable[[], None]]]:
         """Each port's socket, and what to do when a frame is there."""
@@ -82,10 +122,24 @@ class Program:
 
     def _decide(self, program: PacketAppliance, port: str, frame: bytes) -> None:
         verdict = program.handle(port, frame, time.monotonic())
-        for leaves_by, each in verdict.emit:
-            self._sockets[leaves_by].send(each)
+        self._send(verdict.emit)
         if verdict.log:
             self._log(verdict.log)
+
+    def _send(self, frames: Iterable[tuple[str, bytes]]) -> None:
+        for leaves_by, each in frames:
+            self._sockets[leaves_by].send(each)
+
+    def _take_offers(self, offered: object) -> None:
+        """What the program can do besides deciding on frames."""
+        if isinstance(offered, _Starts):
+            self._send(offered.start(time.monotonic()))
+        self._timed = offered if isinstance(offered, _ActsByItself) else None
+        if self._timed is not None:
+            self._arm(self._timed)
+
+    def _arm(self, timed: _ActsByItself) -> None:
+        self._due_s = time.monotonic() + float(getattr(timed, "timer_period_s", _TIMER_PERIOD_S))
 
 
 def _open(interface: str) -> socket.socket:
