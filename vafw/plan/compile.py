@@ -234,7 +234,7 @@ def _section_config(documents: DocumentSet, use: VmUse, config: Mapping[str, Val
     if declared.vpn is not None:
         return {"tunnel": _tunnel_config(declared.vpn)}
     if declared.proxy is not None:
-        return _proxy_config(documents, use, declared.proxy)
+        return _proxy_config(documents, use, declared.proxy, config)
     section = declared.dns
     if section is None:
         return {}
@@ -261,9 +261,12 @@ def _tunnel_config(section: VpnSection) -> dict[str, Value]:
     return {"addresses": [str(each) for each in section.addresses], "peers": peers}
 
 
-def _proxy_config(documents: DocumentSet, use: VmUse, section: ProxySection) -> dict[str, Value]:
+def _proxy_config(
+    documents: DocumentSet, use: VmUse, section: ProxySection, config: Mapping[str, Value]
+) -> dict[str, Value]:
     """A proxy is a host beside the user's: with the user's gateway and resolvers, and addresses of its own."""
     topology = documents.topology.model
+    given = {key: value if isinstance(value := config.get(key), list) else [] for key in ("allow", "block")}
     clients = [str(each) for each in section.clients] or clients_of(documents)
     return {
         "mac": own_mac(topology.name, use.name),
@@ -271,8 +274,8 @@ def _proxy_config(documents: DocumentSet, use: VmUse, section: ProxySection) -> 
         "gateway": list(topology.user_os.gateway),
         "resolvers": _resolvers(documents),
         "port": section.port,
-        "allow": list(section.allow),
-        "block": list(section.block),
+        "allow": [*section.allow, *(f"*.{name}" for name in given["allow"])],
+        "block": [*section.block, *(f"*.{name}" for name in given["block"])],
         "clients": list(clients),
     }
 
