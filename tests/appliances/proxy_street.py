@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_interface
 from itertools import count
 from random import Random
 
-from vafw.provider.peer import PEER_MAC, Peer, Site
+from vafw.provider.peer import Peer, Site
 from vafw.trace import Value
+from vafw.traffic import build
 from vafw.traffic.appliance import INSIDE, OUTSIDE, Verdict
+from vafw.traffic.frame import Frame, parse
+from vafw.traffic.host.segment import Ends, segment_in
 from vafw.traffic.host.stack import Stack
-from vafw.traffic.host.tcp import Connection, Ends, segment_in
+from vafw.traffic.host.tcp import Connection
 from vafw.traffic.rule import TCP
 from vafw_appliances.proxy.guest import Proxy, create
+from vafw_appliances.proxy.network import address
 
 USER_MAC = bytes.fromhex("525400aa0001")
 PROXY_MAC = bytes.fromhex("02a1b2c3d4e5")
@@ -52,6 +56,45 @@ def get(url: str, *fields: str, method: str = "GET", version: str = "HTTP/1.1") 
 def connect(authority: str) -> bytes:
     """The request for a tunnel."""
     return f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode()
+
+
+@dataclass
+class Origin:
+    """The small internet with one server whose TCP is whole: what it says, and what it has heard."""
+
+    say: bytes = b""
+    answers_at: int = 0
+    """Bytes that it hears before it says anything."""
+    closes: bool = True
+    """Whether it closes when all is said."""
+    heard: bytearray = field(default_factory=bytearray)
+    connection: Connection | None = None
+    said: int = 0
+
+    def __call__(self, frame: bytes) -> list[bytes]:
+        """Answer one frame."""
+        packet = parse(frame)
+        assert isinstance(packet, Frame)
+        if packet.protocol != TCP:
+            return Peer(SITE).handle(frame, 0.0)
+        segment = segment_in(frame, packet)
+        if self.connection is None:
+            ends = Ends(4, packet.destination, packet.destination_port, packet.source, packet.source_port)
+            self.connection = Connection.answered(ends, 4242, segment, 0.0)
+        else:
+            self.connection.receive(segment, 0.0)
+        self._act(self.connection)
+        sent = [build.answer(frame, packet, TCP, each) for each in self.connection.outbox]
+        self.connection.outbox.clear()
+        return sent
+
+    def _act(self, connection: Connection) -> None:
+        self.heard += connection.read()
+        if len(self.heard) >= self.answers_at:
+            self.said += connection.write(self.say[self.said :])
+            if self.said == len(self.say) and self.closes and connection.is_open:
+                connection.shut()
+        connection.flush(0.0)
 
 
 @dataclass
@@ -123,7 +166,7 @@ class Street:
                 self.heard[connection] += connection.read()
                 connection.flush(self.now_s)
                 for segment in connection.outbox:
-                    self.user.send(ip_address(_text(connection.ends)), TCP, segment)
+                    self.user.send(address(connection.ends.version, connection.ends.peer), TCP, segment)
                 connection.outbox.clear()
             if not self.user.outbox:
                 return
@@ -158,19 +201,3 @@ class Street:
             if connection.ends == ends:
                 connection.receive(segment_in(frame, packet), self.now_s)
                 self.heard[connection] += connection.read()
-
-
-def _text(ends: Ends) -> str:
-    from ipaddress import IPv4Address, IPv6Address
-
-    return str((IPv4Address if ends.version == 4 else IPv6Address)(ends.peer))
-
-
-def told(report: Mapping[str, Value]) -> Mapping[str, Value]:
-    """How many requests came to what."""
-    requests = report["requests"]
-    assert isinstance(requests, dict)
-    return requests
-
-
-__all__ = ["CONFIG", "PEER_MAC", "PORT", "PROXY", "PROXY6", "PROXY_MAC", "Street", "connect", "get", "proxy", "told"]

@@ -185,7 +185,7 @@ def test_an_inside_address_behind_a_name_is_refused(open_street: Street) -> None
 
 
 def test_a_name_that_does_not_exist_is_refused(open_street: Street) -> None:
-    assert b"no.example.com does not exist" in open_street.curl("-x", THROUGH, "http://no.example.com/")
+    assert b"the name does not exist" in open_street.curl("-x", THROUGH, "http://no.example.com/")
 
 
 def test_many_at_once_get_their_own_page(open_street: Street) -> None:
@@ -204,6 +204,31 @@ def test_what_is_not_for_the_proxy_passes_it(open_street: Street) -> None:
 def test_the_proxy_answers_a_ping_from_both_sides(open_street: Street, own: str) -> None:
     for namespace in (open_street.site.user, open_street.site.router):
         assert "1 received" in namespace.run("ping", "-c1", "-W5", own)
+
+
+HALF_CLOSE = f"""
+import socket, sys
+with socket.create_connection(("{PROXY}", {PORT})) as asked:
+    asked.sendall(b"GET http://www.example.com/big/200000 HTTP/1.1\\r\\nHost: www.example.com\\r\\n\\r\\n")
+    asked.shutdown(socket.SHUT_WR)
+    said = b""
+    while data := asked.recv(65536):
+        said += data
+print(len(said.partition(b"\\r\\n\\r\\n")[2]))
+"""
+
+
+def test_a_client_that_closes_its_side_early_still_gets_everything(open_street: Street) -> None:
+    assert open_street.site.user.run("python3", "-c", HALF_CLOSE, timeout=30) == "200000\n"
+
+
+def test_a_client_that_is_killed_leaves_nothing_behind(open_street: Street) -> None:
+    open_street.site.user.attempt("timeout", "-s", "KILL", "0.5", *CURL, "--limit-rate", "20k", "-x", THROUGH,
+                                  "http://www.example.com/big/5000000")  # fmt: skip
+    end_s = time.monotonic() + 20
+    while open_street.report()["open"] and time.monotonic() < end_s:
+        os.sched_yield()
+    assert open_street.report()["open"] == 0
 
 
 def test_the_servers_see_the_proxy_and_no_word_of_the_user(open_street: Street) -> None:

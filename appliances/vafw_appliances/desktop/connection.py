@@ -10,9 +10,10 @@ from collections.abc import Callable
 from typing import Final, final
 
 from vafw.traffic.host.icmp_error import IcmpError, icmp_error
+from vafw.traffic.host.segment import Ends, segment_in
 from vafw.traffic.host.stack import Address, Arrival, Stack
 from vafw.traffic.host.tcp import Connection as Tcp
-from vafw.traffic.host.tcp import End, Ends, segment_in
+from vafw.traffic.host.tcp import End
 from vafw.traffic.rule import TCP
 from vafw_appliances.desktop.task import Outcome, Task, Wait
 

@@ -89,7 +89,7 @@ class Rules:
     def judge(self, site: Site, client: Address) -> Decision:
         """Whether the client may ask for the site."""
         if site.port not in WEB_PORTS:
-            return Decision(False, f"port {site.port} is not of the web")
+            return Decision(False, "the port is not of the web")
         if site.is_tunnel and site.port != TUNNEL_PORT:
             return Decision(False, f"a tunnel must lead to port {TUNNEL_PORT}")
         if (entry := self.block.matching(site.host)) is not None:

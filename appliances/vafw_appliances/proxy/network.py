@@ -13,9 +13,10 @@ from typing import Final, TypeAlias, final
 from vafw.traffic.appliance import INSIDE, OUTSIDE
 from vafw.traffic.frame import ACK, RST, SYN
 from vafw.traffic.host.icmp_error import icmp_error
+from vafw.traffic.host.segment import Ends, Segment, segment_in
 from vafw.traffic.host.sequence import ahead
 from vafw.traffic.host.stack import Address, Arrival, Stack
-from vafw.traffic.host.tcp import Connection, Ends, Segment, State, segment_in
+from vafw.traffic.host.tcp import Connection, State
 from vafw.traffic.rule import TCP
 from vafw_appliances.proxy.resolver import Random, Resolver, drawn_port
 from vafw_appliances.proxy.settings import Station

@@ -64,7 +64,7 @@ class Lookup:
     def next_try(self, now_s: float) -> int | None:
         """The number of the next query; None where there is to be none."""
         if self._tries == len(TRIES_S):
-            self.failure, self.timed_out = f"no resolver answers for {self.name}", True
+            self.failure, self.timed_out = "no resolver answers", True
             return None
         self.due_s = now_s + TRIES_S[self._tries]
         self._tries += 1
@@ -73,16 +73,16 @@ class Lookup:
     def take(self, code: int, addresses: tuple[Address, ...], now_s: float) -> None:
         """An answer of the resolver."""
         if code == names.NAME_ERROR:
-            self.failure = f"{self.name} does not exist"
+            self.failure = "the name does not exist"
         elif code != names.NO_ERROR:
-            self.failure = f"the resolver does not say what {self.name} is"
+            self.failure = "the resolver does not say what the name is"
         elif addresses:
             self.addresses = addresses[:MOST_ADDRESSES]
         elif len(self._versions) > 1:
             self._versions.pop(0)
             self._tries, self.due_s = 0, now_s
         else:
-            self.failure = f"{self.name} has no address"
+            self.failure = "the name has no address"
 
 
 @final

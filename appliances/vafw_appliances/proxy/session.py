@@ -163,7 +163,7 @@ class Session:
         self._request = request
         decision = rules.judge(request.site, self.asker)
         if not decision.allowed:
-            self._block(decision.rule, now_s)
+            self._block(request.site, decision.rule, now_s)
             return
         self._rule = decision.rule
         try:
@@ -176,22 +176,22 @@ class Session:
             self._lookup = self._network.resolver.ask(host, self._network.versions, now_s)
             self._phase = Phase.RESOLVING
         else:
-            self._reach((host,), links, now_s)
+            self._reach(request.site, (host,), links, now_s)
 
     def _resolve(self, links: tuple[Interface, ...], now_s: float) -> None:
-        lookup = self._lookup
-        if lookup is None or not lookup.is_over:
+        lookup, request = self._lookup, self._request
+        if lookup is None or request is None or not lookup.is_over:
             return
         if lookup.failure:
             self._refuse(Refusal(504 if lookup.timed_out else 502, lookup.failure), now_s)
         else:
-            self._reach(lookup.addresses, links, now_s)
+            self._reach(request.site, lookup.addresses, links, now_s)
 
-    def _reach(self, addresses: tuple[Address, ...], links: tuple[Interface, ...], now_s: float) -> None:
+    def _reach(self, site: Site, addresses: tuple[Address, ...], links: tuple[Interface, ...], now_s: float) -> None:
         """Go to these addresses, if none of them is one that nobody may be led to."""
         what = next((what for each in addresses if (what := forbidden(each, links)) is not None), None)
         if what is not None:
-            self._block(f"its address is {what}", now_s)
+            self._block(site, f"its address is {what}", now_s)
             return
         self._addresses = list(addresses)
         self._phase = Phase.CONNECTING
@@ -276,9 +276,8 @@ class Session:
 
     # -- the end ----------------------------------------------------------------------------------------------
 
-    def _block(self, rule: str, now_s: float) -> None:
-        assert self._request is not None
-        self._record.blocked(str(self.asker), self._method, self._request.site, rule)
+    def _block(self, site: Site, rule: str, now_s: float) -> None:
+        self._record.blocked(str(self.asker), self._method, site, rule)
         self._say(Refusal(403, rule), now_s)
 
     def _refuse(self, refusal: Refusal, now_s: float) -> None:
@@ -340,10 +339,15 @@ class Session:
         quiet_s = now_s - self._moved_s
         if self._phase is Phase.HEAD and now_s - self._since_s >= HEAD_PATIENCE_S:
             self.cut("the head is not there in time")
-        elif self._phase is Phase.RELAYING and quiet_s >= ANSWER_PATIENCE_S and self._answer is not None:
+        elif self._phase is Phase.RELAYING and quiet_s >= ANSWER_PATIENCE_S and self._waits_for_origin:
             self._fail(Refusal(504, "the site does not answer in time"), now_s)
         elif self._phase is Phase.RELAYING and quiet_s >= IDLE_S:
             self.cut("nothing has moved for too long")
+
+    @property
+    def _waits_for_origin(self) -> bool:
+        """Whether it is the origin of an answer that keeps silent, and not the client that does not read."""
+        return self._answer is not None and not self.client.waiting
 
     def _count(self) -> None:
         """Add both sides' bytes to the record, once."""

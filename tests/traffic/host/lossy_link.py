@@ -9,7 +9,8 @@ from itertools import count
 
 from vafw.traffic import build
 from vafw.traffic.frame import Frame, parse, transport_checksum_holds
-from vafw.traffic.host.tcp import Connection, Ends, Segment, State, segment_in
+from vafw.traffic.host.segment import Ends, Segment, segment_in
+from vafw.traffic.host.tcp import Connection, State
 from vafw.traffic.rule import TCP
 
 CLIENT, SERVER = 0x0A000002, 0x0A000001

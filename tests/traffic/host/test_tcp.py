@@ -10,17 +10,8 @@ from tests.traffic.host.lossy_link import CLIENT, SERVER, Fate, LossyLink, Side,
 from vafw.traffic.frame import ACK, FIN, PSH, RST, SYN
 from vafw.traffic.host.inflow import EARLY_LIMIT, WINDOW_BYTES, Inflow
 from vafw.traffic.host.outflow import BUFFER_BYTES
-from vafw.traffic.host.tcp import (
-    CHALLENGE_S,
-    LEAST_SEGMENT_BYTES,
-    TIME_WAIT_S,
-    TRIES,
-    Connection,
-    End,
-    Ends,
-    Segment,
-    State,
-)
+from vafw.traffic.host.segment import Ends, Segment, segment_bytes_in
+from vafw.traffic.host.tcp import CHALLENGE_S, LEAST_SEGMENT_BYTES, TIME_WAIT_S, TRIES, Connection, End, State
 
 ENDS = Ends(4, CLIENT, 49152, SERVER, 80)
 FATES: st.SearchStrategy[list[Fate]] = st.lists(
@@ -290,13 +281,9 @@ def test_an_aborted_connection_says_so() -> None:
     "options", [b"\x02\x04\x05\xb4", b"\x01\x01\x02\x04\x05\xb4", b"\x03\x03\x07\x02\x04\x05\xb4\0"]
 )
 def test_the_option_is_found_among_others(options: bytes) -> None:
-    from vafw.traffic.host.tcp import _segment_bytes_in
-
-    assert _segment_bytes_in(options) == 1460
+    assert segment_bytes_in(options) == 1460
 
 
 @pytest.mark.parametrize("options", [b"", b"\x02", b"\x02\x04\x05", b"\x08\x00\x02\x04\x05\xb4", b"\0\x02\x04\x05\xb4"])
 def test_options_that_make_no_sense_say_nothing(options: bytes) -> None:
-    from vafw.traffic.host.tcp import _segment_bytes_in
-
-    assert _segment_bytes_in(options) is None
+    assert segment_bytes_in(options) is None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from vafw.traffic.host.segment import Ends
 from vafw.traffic.host.stack import Arrival
-from vafw.traffic.host.tcp import Ends
 from vafw.traffic.quotation import quotation
 from vafw.traffic.rule import ICMP, ICMPV6, TCP
 
