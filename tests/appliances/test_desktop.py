@@ -21,7 +21,7 @@ from vafw.trace import Value
 from vafw.traffic import build
 from vafw.traffic.appliance import Outcome
 from vafw.traffic.frame import Frame, parse
-from vafw_appliances.desktop import names
+from vafw.traffic.host import names
 from vafw_appliances.desktop.guest import Host, Passage, create
 
 USER_MAC = bytes.fromhex("525400aa0001")

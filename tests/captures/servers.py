@@ -1,11 +1,13 @@
 """The servers of a `Site`: web over HTTP and HTTPS, an echo on UDP 443, and OpenSSH's daemon, on every address.
 
 Run inside a namespace: ``python servers.py FOLDER``. Keys and the certificate are made in FOLDER. Prints ``serving``
-when every port is open. Pages: ``/`` is a short page, ``/big/N`` is N bytes of text that compresses well.
+when every port is open. Pages: ``/`` is a short page, ``/big/N`` is N bytes of text that compresses well; what is
+posted is answered with its length and its SHA-256.
 """
 
 from __future__ import annotations
 
+import hashlib
 import signal
 import socket
 import ssl
@@ -39,6 +41,25 @@ class Page(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(size))
         self.end_headers()
         self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        """What came, in short."""
+        body = self._body()
+        said = f"{len(body)} {hashlib.sha256(body).hexdigest()}\n".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers["Content-Length"]))
+        parts = []
+        while size := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing: the capture is the log."""

@@ -87,6 +87,15 @@ def test_a_tunnel_without_kill_switch_adds_no_table() -> None:
     assert "kill-switch" not in wireguard_text(VPN.model_copy(update={"kill_switch": False}))
 
 
+def test_a_name_that_a_wider_one_means_is_left_out_as_squid_would_not_start() -> None:
+    names = ["*.example.com", "www.example.com", "example.com", "*.www.example.com", "badexample.com"]
+    text = squid_text(ProxySection.model_validate({"allow": names}), CLIENTS)
+    assert [line for line in text.splitlines() if "dstdomain" in line] == [
+        "acl allowed dstdomain .example.com",
+        "acl allowed dstdomain badexample.com",
+    ]
+
+
 def test_a_rule_of_no_known_action_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^a rule must begin with alert, drop, reject or pass, not 'watch tcp'$"):
         rules_text(["watch tcp"], "drop")

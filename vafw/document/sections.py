@@ -123,7 +123,7 @@ class ProxySection(DocumentModel):
     port: int = Field(default=3128, ge=1, le=LARGEST_PORT)
     """Where it listens."""
     allow: HostNames = ()
-    """Sites that may be asked for; all where none is named."""
+    """Sites that may be asked for; all where none is named. ``*.`` and a name means that name and everything below."""
     block: HostNames = ()
     """Sites that may not, whatever is allowed."""
     clients: tuple[Network, ...] = ()

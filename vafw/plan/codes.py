@@ -273,6 +273,13 @@ CODES: Final = table(
             "Write kill-switch: true, or leave it out.",
         ),
         Code(
+            "VAFW-T089",
+            "a proxy that nobody can reach, or that nobody has told anything",
+            "A proxy is a host of its own in the user's network: it needs an address there, and a section.",
+            "Give it `addresses:` and `proxy:`.",
+            "proxy: {use: proxy, addresses: [10.0.0.3/24], proxy: {allow: [www.example.com]}}",
+        ),
+        Code(
             "VAFW-T090",
             "uplinks of what is no firewall",
             "Which way a connection takes to the wire is decided where it is let through and its source is hidden: "
@@ -301,6 +308,21 @@ CODES: Final = table(
             "An uplink takes connections by their mark, and only rules set marks: this one takes none.",
             "Add a rule with that mark, or take the mark out.",
             "- {name: bulk, from: user-os, to: any, service: rsync, action: mark, mark: 7}",
+        ),
+        Code(
+            "VAFW-T094",
+            "a proxy from which no gateway is reached",
+            "A proxy asks the web in its own name, through the gateways of the user OS; each of its networks must hold "
+            "one.",
+            "Give it an address in the network of the user and the gateway.",
+        ),
+        Code(
+            "VAFW-T095",
+            "a proxy that is not behind the firewall",
+            "What a proxy asks for comes from the proxy: between the firewall and the wire, no rule and no proof would "
+            "be about it.",
+            "Write it into the path behind the firewall.",
+            "path: [nic, firewall, dns, proxy, user-os]",
         ),
         Code(
             "VAFW-P001",

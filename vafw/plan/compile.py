@@ -20,7 +20,7 @@ from vafw.document.diagnostic import Diagnostic, DocumentInvalid, Severity, in_o
 from vafw.document.load import DocumentSet
 from vafw.document.machine import Device, Machine
 from vafw.document.reference_values import AcceptedDigest, ReferenceValuesDocument
-from vafw.document.sections import VpnSection
+from vafw.document.sections import ProxySection, VpnSection
 from vafw.document.topology import Routing, Uplink
 from vafw.errors import PlatformUnable
 from vafw.machine.capability import Capability
@@ -32,7 +32,7 @@ from vafw.plan.lists import blocked_names, names_listed, signature_lines
 from vafw.plan.management import authority_of
 from vafw.plan.plan import FailureAction, ImagePlan, LaunchPlan, Plan, Port, UplinkPlan, VmPlan, VmRole
 from vafw.plan.ports import PORTS
-from vafw.plan.roster import VmUse, by_name, gateway_of, roster, user_os
+from vafw.plan.roster import VmUse, by_name, clients_of, gateway_of, roster, user_os
 from vafw.plan.rules import compile_rules
 from vafw.plan.wiring import wires
 from vafw.trace import Value
@@ -286,6 +286,8 @@ def _section_config(documents: DocumentSet, use: VmUse, config: Mapping[str, Val
         return {"rules": list(signature_lines(documents, use.name, declared.ids)), "home": list(home)}
     if declared.vpn is not None:
         return {"tunnel": _tunnel_config(declared.vpn)}
+    if declared.proxy is not None:
+        return _proxy_config(documents, use, declared.proxy, config)
     section = declared.dns
     if section is None:
         return {}
@@ -310,6 +312,25 @@ def _tunnel_config(section: VpnSection) -> dict[str, Value]:
         for each in section.peers
     ]
     return {"addresses": [str(each) for each in section.addresses], "peers": peers}
+
+
+def _proxy_config(
+    documents: DocumentSet, use: VmUse, section: ProxySection, config: Mapping[str, Value]
+) -> dict[str, Value]:
+    """A proxy is a host beside the user's: with the user's gateway and resolvers, and addresses of its own."""
+    topology = documents.topology.model
+    given = {key: value if isinstance(value := config.get(key), list) else [] for key in ("allow", "block")}
+    clients = [str(each) for each in section.clients] or clients_of(documents)
+    return {
+        "mac": own_mac(topology.name, use.name),
+        "addresses": [str(each) for each in use.addresses],
+        "gateway": list(topology.user_os.gateway),
+        "resolvers": _resolvers(documents),
+        "port": section.port,
+        "allow": [*section.allow, *(f"*.{name}" for name in given["allow"])],
+        "block": [*section.block, *(f"*.{name}" for name in given["block"])],
+        "clients": list(clients),
+    }
 
 
 def _setting(documents: DocumentSet, use: VmUse, name: str, option: ConfigOption) -> Value:

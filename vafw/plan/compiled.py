@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from ipaddress import ip_network
 from typing import Final
 
 from vafw.document.load import DocumentSet
@@ -11,7 +10,7 @@ from vafw.document.topology import ApplianceUse
 from vafw.errors import NoSuchObject
 from vafw.plan.hops import own_addresses_of, path_hops
 from vafw.plan.lists import blocked_names
-from vafw.plan.roster import router_of
+from vafw.plan.roster import clients_of, router_of
 from vafw.plan.writers.squid import squid_text
 from vafw.plan.writers.suricata import suricata_text
 from vafw.plan.writers.unbound import unbound_text
@@ -51,14 +50,14 @@ def _section_of(documents: DocumentSet, key: str) -> tuple[str, ApplianceUse]:
 def _unbound(documents: DocumentSet) -> str:
     name, use = _section_of(documents, "dns")
     assert use.dns is not None
-    return unbound_text(use.dns, blocked_names(documents, name, use.dns), _clients(documents))
+    return unbound_text(use.dns, blocked_names(documents, name, use.dns), list(clients_of(documents)))
 
 
 def _suricata(documents: DocumentSet) -> str:
     _, use = _section_of(documents, "ids")
     assert use.ids is not None
     inline = use.mode == "inline"
-    home = [str(each) for each in use.ids.home] or _clients(documents)
+    home = [str(each) for each in use.ids.home] or list(clients_of(documents))
     return suricata_text(use.ids, home, inline=inline, ports=("outside", "inside") if inline else ("mirror", "mirror"))
 
 
@@ -71,13 +70,7 @@ def _wireguard(documents: DocumentSet) -> str:
 def _squid(documents: DocumentSet) -> str:
     _, use = _section_of(documents, "proxy")
     assert use.proxy is not None
-    return squid_text(use.proxy, [str(each) for each in use.proxy.clients] or _clients(documents))
-
-
-def _clients(documents: DocumentSet) -> list[str]:
-    """The user's own addresses, or everybody on the inside where none is declared."""
-    own = [str(ip_network(each.ip)) for each in documents.topology.model.user_os.addresses]
-    return own or ["0.0.0.0/0", "::/0"]
+    return squid_text(use.proxy, [str(each) for each in use.proxy.clients] or clients_of(documents))
 
 
 def _nobody(documents: DocumentSet, what: str, hint: str) -> NoSuchObject:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv6Interface
+from ipaddress import IPv4Interface, IPv6Interface, ip_network
 from typing import Any, Final
 
 from vafw.document.appliance import Appliance
@@ -113,6 +113,18 @@ def gateway_of(documents: DocumentSet) -> VmUse | None:
     hops = (uses[hop] for hop in documents.topology.model.path if hop in uses)
     routing = (use for use in hops if use.router is not None and (use.enforces("traffic") or use.enforces("vpn")))
     return next(routing, None)
+
+
+def proxies_of(documents: DocumentSet) -> tuple[VmUse, ...]:
+    """The proxies of the path, from the wire inwards: what of the user's side asks in its own name."""
+    uses = by_name(documents)
+    return tuple(uses[hop] for hop in documents.topology.model.path if hop in uses and uses[hop].enforces("proxy"))
+
+
+def clients_of(documents: DocumentSet) -> tuple[str, ...]:
+    """The user's own addresses as networks, or everybody on the inside where none is declared."""
+    own = tuple(str(ip_network(each.ip)) for each in documents.topology.model.user_os.addresses)
+    return own or ("0.0.0.0/0", "::/0")
 
 
 def _manifest(documents: DocumentSet, image: str) -> Appliance | None:

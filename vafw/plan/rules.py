@@ -13,7 +13,7 @@ from typing import Final
 
 from vafw.document.load import DocumentSet
 from vafw.document.traffic import PacketPattern, PortForwarding, ServiceDefinition, TimeWindow, Translation
-from vafw.plan.roster import USER_OS, VmUse, appliance_uses, user_os
+from vafw.plan.roster import USER_OS, VmUse, appliance_uses, proxies_of, user_os
 from vafw.plan.special_purpose import NAMEABLE, PUBLIC
 from vafw.traffic.address_set import AddressSet, normalise
 from vafw.traffic.appliance import INSIDE, OUTSIDE
@@ -120,7 +120,7 @@ def compile_rules(documents: DocumentSet) -> Ruleset:
             for rule in traffic.rules
         ),
         Action(traffic.default),
-        inside=own_addresses(user) if user.addresses else None,
+        inside=_inside(documents) if user.addresses else None,
         nat=translation(traffic.nat, known_zones),
         offload=traffic.offload,
     )
@@ -129,6 +129,14 @@ def compile_rules(documents: DocumentSet) -> Ruleset:
 @lru_cache(maxsize=64)
 def _in_order(states: tuple[str, ...]) -> tuple[State, ...]:
     return tuple(state for state in RULE_STATES if state in states)
+
+
+def _inside(documents: DocumentSet) -> AddressSet:
+    """Who may send from the inside: the user, and every proxy, which lets nobody else send from its addresses."""
+    allowed = own_addresses(user_os(documents))
+    for proxy in proxies_of(documents):
+        allowed = allowed.union(own_addresses(proxy))
+    return allowed
 
 
 def schedule(window: TimeWindow) -> Schedule:

@@ -29,6 +29,8 @@ PAGE: Final = b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 6
 DNS: Final = 53
 SEGMENT_BYTES: Final = 1_440
 """Data in a segment: what fits an Ethernet frame over IPv6."""
+SEGMENT_SIZE: Final = b"\x02\x04" + SEGMENT_BYTES.to_bytes(2, "big")
+"""The option that says so (RFC 9293, section 3.7.1)."""
 LONGEST_PAGE: Final = 60_000
 """An answer is sent at once, so it has to fit the window that a host without window scaling opens: 65,535 bytes."""
 TIME_TO_LIVE_S: Final = 300
@@ -140,7 +142,7 @@ class Peer:
             refused = build.reset(frame, packet)
             return [refused] if refused is not None else []
         if packet.flags & SYN:
-            return [self._sent(frame, packet, first - 1 & 0xFFFFFFFF, SYN | ACK)]
+            return [self._sent(frame, packet, first - 1 & 0xFFFFFFFF, SYN | ACK, options=SEGMENT_SIZE)]
         if packet.end > packet.payload and packet.acknowledgement == first:
             if packet.flags & PSH:
                 return self._page(frame, packet, first, page)
@@ -163,9 +165,12 @@ class Peer:
             for start in starts
         ]
 
-    def _sent(self, frame: bytes, packet: Frame, sequence: int, flags: int, data: bytes = b"") -> bytes:
+    def _sent(
+        self, frame: bytes, packet: Frame, sequence: int, flags: int, data: bytes = b"", *, options: bytes = b""
+    ) -> bytes:
         ends = (packet.destination, packet.source, packet.destination_port, packet.source_port)
-        segment = build.tcp(*ends, sequence=sequence, acknowledgement=build.segment_end(packet), flags=flags, data=data)
+        heard = build.segment_end(packet)
+        segment = build.tcp(*ends, sequence=sequence, acknowledgement=heard, flags=flags, data=data, options=options)
         return build.answer(frame, packet, TCP, segment)
 
 

@@ -21,10 +21,10 @@ from typing import Final, final
 
 from vafw.trace import Value
 from vafw.traffic.appliance import OUTSIDE, Outcome, Verdict
+from vafw.traffic.host.stack import Stack
 from vafw_appliances.desktop.journal import Journal
 from vafw_appliances.desktop.screen import Picture, draw
 from vafw_appliances.desktop.script import Script
-from vafw_appliances.desktop.stack import Stack
 
 USER: Final = "user"
 """The port of the capture or tap that takes the user's place."""

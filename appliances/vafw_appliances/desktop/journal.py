@@ -14,10 +14,10 @@ from typing import Final, TypeAlias, final
 
 from vafw.trace import Value
 from vafw.traffic.frame import ACK, RST, SYN, Frame, Malformed, parse
+from vafw.traffic.host import names
+from vafw.traffic.host.stack import ECHO_REPLY, ECHO_REQUEST
 from vafw.traffic.quotation import quotation
 from vafw.traffic.rule import ICMP, ICMPV6, TCP, UDP
-from vafw_appliances.desktop import names
-from vafw_appliances.desktop.stack import ECHO_REPLY, ECHO_REQUEST
 
 KEPT: Final = 500
 """Entries remembered; the oldest go first."""

@@ -19,10 +19,10 @@ from typing import Final, TypeAlias, final
 
 from vafw.trace import Value
 from vafw.traffic import build
+from vafw.traffic.host import names
+from vafw.traffic.host.stack import ECHO_REPLY, ECHO_REQUEST, Address, Arrival, Stack
 from vafw.traffic.rule import ICMP, ICMPV6, UDP
-from vafw_appliances.desktop import names
 from vafw_appliances.desktop.connection import Connection
-from vafw_appliances.desktop.stack import ECHO_REPLY, ECHO_REQUEST, Address, Arrival, Stack
 from vafw_appliances.desktop.task import Outcome, Task, Wait
 
 RESOLVE_TRIES_S: Final = (2.0, 4.0)

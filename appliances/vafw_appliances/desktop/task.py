@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias, TypeVar
 
-from vafw_appliances.desktop.stack import Arrival
+from vafw.traffic.host.stack import Arrival
 
 T = TypeVar("T")
 

@@ -75,6 +75,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     sections.sections_are_carried_out,
     sections.tunnels_lead_somewhere,
     sections.kill_switches_stay_on,
+    sections.proxies_are_hosts,
+    sections.proxies_stand_behind_the_firewall,
     sections.mirrors_only_alert,
     sections.listed_files_of_sections_are_there,
     settings.settings_are_known,

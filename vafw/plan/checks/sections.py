@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import ip_address
 
 from vafw.document.diagnostic import Diagnostic, Label
 from vafw.document.load import DocumentSet, read_listed
 from vafw.document.source import Source, Span
 from vafw.plan.checks.place import span_at
 from vafw.plan.checks.settings import unusable_file
-from vafw.plan.roster import appliance_uses
+from vafw.plan.roster import appliance_uses, by_name
 from vafw.traffic.address_set import AddressSet
 
 SECTIONS = ("dns", "ids", "vpn", "proxy")
@@ -56,6 +57,52 @@ def kill_switches_stay_on(documents: DocumentSet) -> Iterator[Diagnostic]:
                 span_at(documents.topology, "appliances", name, "vpn", "kill-switch"),
                 "nothing is ever sent beside the tunnel",
                 hint="write kill-switch: true, or leave it out",
+            )
+
+
+def proxies_are_hosts(documents: DocumentSet) -> Iterator[Diagnostic]:
+    """A proxy has a section, and addresses in a network from which the user's gateways lead on."""
+    gateways = [ip_address(each) for each in documents.topology.model.user_os.gateway]
+    for use in appliance_uses(documents):
+        if not use.enforces("proxy"):
+            continue
+        section = documents.topology.model.appliances[use.name].proxy
+        if section is None or not use.addresses:
+            missing = "a section proxy:" if section is None else "addresses"
+            yield Diagnostic(
+                "VAFW-T089",
+                f"a proxy must have {missing}, and '{use.name}' has none",
+                documents.topology.key_at(*use.place),
+                hint="give it proxy: {allow: [...]}, or proxy: {} for every site"
+                if section is None
+                else "give it addresses: [...] in the user's network, which nobody else has",
+            )
+        for index, own in enumerate(use.addresses):
+            if not any(each in own.network for each in gateways):
+                yield Diagnostic(
+                    "VAFW-T094",
+                    f"a proxy must have a gateway of the user's in its network, and {own.network} holds none",
+                    span_at(documents.topology, *use.place, "addresses", index),
+                    "it asks the web in its own name",
+                    hint="give it an address, with the prefix length, in the network of the user and the gateway",
+                )
+
+
+def proxies_stand_behind_the_firewall(documents: DocumentSet) -> Iterator[Diagnostic]:
+    """What a proxy asks passes the rules, as what the user asks does."""
+    path, uses = documents.topology.model.path, by_name(documents)
+    for use in appliance_uses(documents):
+        place = path.index(use.name) if use.name in path else 0
+        inner = next((hop for hop in path[place:] if hop in uses and uses[hop].enforces("traffic")), None)
+        if use.enforces("proxy") and (use.name not in path or inner is not None):
+            yield Diagnostic(
+                "VAFW-T095",
+                f"a proxy must stand in the path between the firewall and the user OS, and '{use.name}' does not",
+                documents.topology.key_at(*use.place)
+                if use.name not in path
+                else span_at(documents.topology, "path", place),
+                "what it asks for would pass no rule",
+                hint="write it into the path behind the firewall: [nic, firewall, ..., proxy, user-os]",
             )
 
 

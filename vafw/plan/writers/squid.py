@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from vafw.document.sections import ProxySection
 
@@ -18,8 +18,8 @@ def _lines(section: ProxySection, clients: Iterable[str]) -> Iterator[str]:
     yield "acl tls port 443"
     yield "acl tunnel method CONNECT"
     yield from (f"acl clients src {client}" for client in sorted(clients))
-    yield from (f"acl blocked dstdomain {_domain(name)}" for name in sorted(section.block))
-    yield from (f"acl allowed dstdomain {_domain(name)}" for name in sorted(section.allow))
+    yield from (f"acl blocked dstdomain {_domain(name)}" for name in _needed(section.block))
+    yield from (f"acl allowed dstdomain {_domain(name)}" for name in _needed(section.allow))
     yield "http_access deny !web"
     yield "http_access deny tunnel !tls"
     if section.block:
@@ -29,6 +29,15 @@ def _lines(section: ProxySection, clients: Iterable[str]) -> Iterator[str]:
     yield "cache deny all"
     yield "forwarded_for delete"
     yield "via off"
+
+
+def _needed(names: Collection[str]) -> list[str]:
+    """The names that no wider one of them covers: Squid does not start with a list in which one name means another."""
+    return sorted(name for name in set(names) if not any(_is_below(name, wider) for wider in names if wider != name))
+
+
+def _is_below(name: str, wider: str) -> bool:
+    return wider.startswith("*.") and f".{name.removeprefix('*.')}".endswith(wider[1:])
 
 
 def _domain(name: str) -> str:

@@ -9,7 +9,7 @@ The hard part is what must be silent: no answer to what is malformed, has a wron
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
@@ -32,6 +32,8 @@ TARGET_LINK_LAYER: Final = b"\x02\x01"
 """Option "target link-layer address", 8 bytes long (RFC 4861, section 4.6.1)."""
 WAITING_LIMIT: Final = 8
 """Packets kept for a neighbour that has not answered; older ones are dropped."""
+MOST_NEIGHBOURS: Final = 256
+"""Neighbours known, and as many that are waited for: whoever forges sources on the link fills no more than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +66,8 @@ class Stack:
         self.addresses = tuple(addresses)
         self.gateways = tuple(gateways)
         self.outbox: list[bytes] = []
-        self._neighbours: dict[Address, bytes] = {}
-        self._waiting: dict[Address, deque[bytes]] = {}
+        self._neighbours: OrderedDict[Address, bytes] = OrderedDict()
+        self._waiting: OrderedDict[Address, deque[bytes]] = OrderedDict()
 
     def receive(self, frame: bytes) -> Arrival | None:
         """Take one frame in; what it leads to is in `outbox`, what a program may wait for is returned."""
@@ -97,9 +99,12 @@ class Stack:
         own = next((each.ip for each in self.addresses if each.version == destination.version), None)
         return own if own is not None and self._next_hop(destination) is not None else None
 
-    def send(self, destination: Address, protocol: int, payload: bytes) -> None:
-        """Send a packet, after asking for the next hop's MAC address where that is not known yet."""
-        source, hop = self.source_for(destination), self._next_hop(destination)
+    def send(self, destination: Address, protocol: int, payload: bytes, source: Address | None = None) -> None:
+        """Send a packet, after asking for the next hop's MAC address where that is not known yet.
+
+        `source` is the address of ours that it is sent from, where not `source_for` chooses it.
+        """
+        source, hop = source or self.source_for(destination), self._next_hop(destination)
         if source is None or hop is None:
             return
         header = build.ipv4 if destination.version == 4 else build.ipv6
@@ -108,6 +113,8 @@ class Stack:
             self._to_neighbour(mac, hop, packet)
             return
         self._waiting.setdefault(hop, deque(maxlen=WAITING_LIMIT)).append(packet)
+        if len(self._waiting) > MOST_NEIGHBOURS:
+            self._waiting.popitem(last=False)
         ask = build.arp_request if hop.version == 4 else build.neighbour_solicitation
         self.outbox.append(ask(self.mac, int(source), int(hop)))
 
@@ -121,9 +128,11 @@ class Stack:
 
     def _learn(self, address: Address, mac: bytes) -> None:
         """Only what was asked for, or is known already, is believed."""
-        if address not in self._waiting and address not in self._neighbours:
+        if mac[0] & 1 or (address not in self._waiting and address not in self._neighbours):
             return
         self._neighbours[address] = mac
+        if len(self._neighbours) > MOST_NEIGHBOURS:
+            self._neighbours.popitem(last=False)
         for packet in self._waiting.pop(address, ()):
             self._to_neighbour(mac, address, packet)
 

@@ -1,0 +1,681 @@
+"""The proxy between a user and a small internet: what passes, what is asked for, what is refused and what bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scapy.layers.dns import DNS, DNSQR, DNSRR
+from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6NDOptDstLLAddr, IPv6
+from scapy.layers.l2 import ARP, Dot1Q, Ether
+
+from tests.appliances.proxy_street import (
+    CONFIG,
+    PORT,
+    PROXY,
+    PROXY6,
+    PROXY_MAC,
+    USER_MAC,
+    Origin,
+    Street,
+    connect,
+    get,
+    proxy,
+)
+from vafw.provider.model import image
+from vafw.provider.peer import PAGE, PEER_MAC, Peer, Site
+from vafw.trace import Value
+from vafw.traffic import build
+from vafw.traffic.appliance import INSIDE, OUTSIDE, Outcome
+from vafw.traffic.frame import ACK, SYN, Frame, parse
+from vafw.traffic.host.inflow import WINDOW_BYTES
+from vafw.traffic.host.outflow import BUFFER_BYTES
+from vafw.traffic.host.tcp import End, State
+from vafw_appliances.proxy.guest import FORGED, MALFORMED, PASSED, create
+from vafw_appliances.proxy.head import LONGEST_HEAD
+from vafw_appliances.proxy.network import MOST_CONNECTIONS
+from vafw_appliances.proxy.session import ANSWER_PATIENCE_S, CLOSE_PATIENCE_S, HEAD_PATIENCE_S, IDLE_S
+
+OK = b"HTTP/1.0 200 OK\r\n"
+GET = get("http://www.example.com/")
+
+
+def page(said: bytes) -> str:
+    """The last line of a page."""
+    return said.decode().splitlines()[-1]
+
+
+def latest(street: Street) -> list[tuple[str, str]]:
+    report: Any = street.proxy.report()
+    return [(each["verdict"], each["rule"]) for each in report["latest"]]
+
+
+def sites(**names: str) -> Callable[[bytes], list[bytes]]:
+    """A world in which names stand for these addresses."""
+    found = {f"{name}.example.com": tuple(map(ip_address, text.split())) for name, text in names.items()}
+    peer = Peer(Site(names=found))
+    return lambda frame: peer.handle(frame, 0.0)
+
+
+def without(world: Callable[[bytes], list[bytes]], *kinds: type[Any]) -> Callable[[bytes], list[bytes]]:
+    """The world that is silent to packets with such a layer."""
+    return lambda frame: [] if any(kind in Ether(frame) for kind in kinds) else world(frame)
+
+
+def peer_world(frame: bytes) -> list[bytes]:
+    return Peer().handle(frame, 0.0)
+
+
+# -- requests ---------------------------------------------------------------------------------------------------
+
+
+def test_a_page_is_fetched_in_the_proxys_own_name() -> None:
+    street = Street(proxy())
+    said = street.fetch(GET)
+    assert said.startswith(OK)
+    assert said.endswith(b"hello\n")
+    wire = [Ether(each) for each in street.seen_outside]
+    assert {each[IP].src for each in wire if IP in each} == {PROXY}
+    asked = b"".join(bytes(each[TCP].payload) for each in wire if TCP in each and each[TCP].dport == 80)
+    assert asked == b"GET / HTTP/1.1\r\nHost: www.example.com\r\nConnection: close\r\n\r\n"
+
+
+def test_a_page_is_fetched_over_ipv6_on_both_sides() -> None:
+    street = Street(proxy())
+    assert street.fetch(get("http://six.example.com/"), to=PROXY6).startswith(OK)
+    assert {Ether(each)[IPv6].dst for each in street.seen_outside if TCP in Ether(each)} == {"2001:db8:b::10"}
+
+
+def test_a_tunnel_carries_bytes_both_ways() -> None:
+    street = Street(proxy())
+    tunnel = street.open()
+    assert street.say(tunnel, connect("www.example.com:443")) == b"HTTP/1.1 200 Connection established\r\n\r\n"
+    assert street.say(tunnel, b"\x16\x03\x01 hello").endswith(PAGE)
+    assert latest(street) == [("allowed", "allow all")]
+
+
+def test_what_comes_with_a_tunnels_head_goes_through_it() -> None:
+    street = Street(proxy())
+    assert street.say(street.open(), connect("www.example.com:443") + b"\x16\x03\x01").endswith(PAGE)
+
+
+def test_a_head_may_come_byte_by_byte() -> None:
+    street = Street(proxy())
+    client = street.open()
+    for at in range(len(GET)):
+        said = street.say(client, GET[at : at + 1])
+    assert said.startswith(OK)
+
+
+def test_a_second_request_on_the_connection_reaches_nobody() -> None:
+    street = Street(proxy(block=["news.example.org"]))
+    said = street.fetch(GET + get("http://news.example.org/"))
+    assert said.count(b"HTTP/1.") == 1
+    assert not [each for each in street.seen_outside if b"news" in each]
+
+
+def test_a_body_of_a_get_that_hides_a_request_stays_a_body() -> None:
+    street = Street(proxy())
+    street.fetch(get("http://www.example.com/", "Content-Length: 5") + b"helloGET /admin HTTP/1.1\r\n\r\n")
+    assert not [each for each in street.seen_outside if b"admin" in each]
+
+
+@pytest.mark.parametrize(
+    ("config", "request_", "line"),
+    [
+        ({"block": ["*.example.com"]}, GET, "403 Forbidden: block *.example.com"),
+        ({"allow": ["*.example.com"], "block": ["www.example.com"]}, GET, "403 Forbidden: block www.example.com"),
+        ({"allow": ["example.com"]}, GET, "403 Forbidden: not in allow"),
+        ({"allow": ["*.example.com"]}, get("http://198.51.100.10/"), "403 Forbidden: not in allow"),
+        ({"clients": ["10.0.0.9/32"]}, GET, "403 Forbidden: not a client"),
+        ({}, get("http://www.example.com:8080/"), "403 Forbidden: the port is not of the web"),
+        ({}, connect("www.example.com:80"), "403 Forbidden: a tunnel must lead to port 443"),
+        ({}, connect("www.example.com:22"), "403 Forbidden: the port is not of the web"),
+        ({}, get("http://10.0.0.1/"), "403 Forbidden: its address is of the user's own network"),
+        ({}, get("http://127.0.0.1/"), "403 Forbidden: its address is loopback"),
+        ({}, get("http://[::ffff:10.0.0.1]/"), "403 Forbidden: its address is special"),
+        ({}, get("http://[64:ff9b::a00:1]/"), "403 Forbidden: its address is translated"),
+        ({}, get("http://printer.example.com/"), "403 Forbidden: its address is private"),
+        ({}, get("http://none.example.com/"), "502 Bad Gateway: the name does not exist"),
+        ({}, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+         "400 Bad Request: the target must be http:// with a host and a path, as a proxy is asked"),
+        ({}, b"\n", "400 Bad Request: lines must end with CR LF"),
+        ({}, b"x" * 20_000, f"431 Request Header Fields Too Large: a head must have at most {LONGEST_HEAD} bytes"),
+    ],
+)  # fmt: skip
+def test_what_may_not_be_had_is_refused_with_the_rule(config: dict[str, Value], request_: bytes, line: str) -> None:
+    street = Street(proxy(**config))
+    assert page(street.fetch(request_)) == line
+    assert not [each for each in street.seen_outside if TCP in Ether(each)]
+    rule = line.partition(": ")[2]
+    assert [each for each in street.verdicts if (each.outcome, each.rule) == (Outcome.REJECTED, rule)]
+    assert [each.log for each in street.verdicts if rule in each.log]
+
+
+def test_a_head_that_is_refused_has_no_body() -> None:
+    said = Street(proxy(block=["*.example.com"])).fetch(get("http://www.example.com/", method="HEAD"))
+    assert said.startswith(b"HTTP/1.1 403 Forbidden\r\n")
+    assert said.endswith(b"\r\n\r\n")
+
+
+def test_a_refused_upload_gets_its_page_however_much_still_comes() -> None:
+    street = Street(proxy(block=["*.example.com"]))
+    head = get("http://www.example.com/", "Content-Length: 100000", method="POST")
+    assert page(street.fetch(head + b"x" * 60_000)) == "403 Forbidden: block *.example.com"
+
+
+def test_an_allowed_name_with_one_private_address_among_others_is_refused() -> None:
+    street = Street(proxy(), sites(www="198.51.100.10 192.168.1.1"))
+    assert page(street.fetch(GET)) == "403 Forbidden: its address is private"
+
+
+def test_the_next_address_is_tried_where_one_is_closed() -> None:
+    world = sites(www="203.0.113.1 198.51.100.10")
+
+    def closed(frame: bytes) -> list[bytes]:
+        packet: Any = Ether(frame)
+        if TCP in packet and packet[IP].dst == "203.0.113.1":
+            parsed = parse(frame)
+            assert isinstance(parsed, Frame)
+            refused = build.reset(frame, parsed)
+            return [] if refused is None else [refused]
+        return world(frame)
+
+    assert Street(proxy(), closed).fetch(GET).startswith(OK)
+
+
+def test_a_site_that_is_closed_is_refused_with_that_reason() -> None:
+    peer = Peer(Site(pages={}))
+    said = Street(proxy(), lambda frame: peer.handle(frame, 0.0)).fetch(GET)
+    assert page(said) == "502 Bad Gateway: the site does not answer (refused)"
+
+
+def test_a_site_that_is_silent_is_refused_in_time() -> None:
+    street = Street(proxy(), without(peer_world, TCP))
+    client = street.open()
+    street.say(client, GET)
+    street.run(until=lambda: bool(street.heard[client]), patience_s=20)
+    assert page(bytes(street.heard[client])) == "504 Gateway Timeout: the site does not answer (timed out)"
+    assert street.now_s == pytest.approx(7.0, abs=0.5)
+
+
+def test_a_resolver_that_is_silent_is_refused_in_time_after_the_other_was_asked() -> None:
+    street = Street(proxy(), without(peer_world, DNS))
+    client = street.open()
+    street.say(client, GET)
+    street.run(until=lambda: bool(street.heard[client]), patience_s=20)
+    assert page(bytes(street.heard[client])) == "504 Gateway Timeout: no resolver answers"
+    asked = [Ether(each) for each in street.seen_outside if DNS in Ether(each)]
+    assert [each[IPv6].dst if IPv6 in each else each[IP].dst for each in asked] == ["10.0.0.1", "2001:db8:a::1"]
+    assert len({each[DNS].id for each in asked}) == len({each[UDP].sport for each in asked}) == 2
+
+
+def test_answers_that_nobody_asked_for_are_not_believed() -> None:
+    street = Street(proxy(), without(peer_world, DNS))
+    street.say(street.open(), GET)
+    asked: Any = next(Ether(each) for each in street.seen_outside if DNS in Ether(each))
+    good = {"sport": 53, "dport": asked[UDP].sport}
+
+    def told(source: str, number: int, name: str, **ports: int) -> bytes:
+        message = DNS(id=number, qr=1, qd=DNSQR(qname=name), an=DNSRR(rrname=name, rdata="203.0.113.66", ttl=60))
+        return bytes(Ether(src=PEER_MAC, dst=PROXY_MAC) / IP(src=source, dst=PROXY) / UDP(**ports) / message)
+
+    number = asked[DNS].id
+    for lie in (
+        told("10.0.0.7", number, "www.example.com", **good),
+        told("10.0.0.1", number ^ 1, "www.example.com", **good),
+        told("10.0.0.1", number, "www.example.net", **good),
+        told("10.0.0.1", number, "www.example.com", sport=53, dport=good["dport"] ^ 1),
+        told("10.0.0.1", number, "www.example.com", sport=54, dport=good["dport"]),
+    ):
+        street.enter(OUTSIDE, lie)
+    street.enter(INSIDE, told("10.0.0.1", number, "www.example.com", **good))
+    assert not [each for each in street.seen_outside if TCP in Ether(each)]
+    street.enter(OUTSIDE, told("10.0.0.1", number, "www.example.com", **good))
+    assert [Ether(each)[IP].dst for each in street.seen_outside if TCP in Ether(each)] == ["203.0.113.66"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "line"),
+    [
+        (
+            b"SSH-2.0-peer\r\n\r\n",
+            "502 Bad Gateway: the site's answer: an answer must begin with HTTP/1.x and a status",
+        ),
+        (b"HTTP/1.1 200 OK\r\n", "502 Bad Gateway: the site has ended its answer too early"),
+    ],
+)
+def test_what_is_no_answer_is_a_bad_gateway(answer: bytes, line: str) -> None:
+    peer = Peer(Site(pages={80: answer}))
+    assert page(Street(proxy(), lambda frame: peer.handle(frame, 0.0)).fetch(GET)) == line
+
+
+def test_an_answer_that_ends_too_early_ends_with_a_reset() -> None:
+    peer = Peer(Site(pages={80: b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello"}))
+    street = Street(proxy(), lambda frame: peer.handle(frame, 0.0))
+    client = street.open()
+    assert street.say(client, GET).endswith(b"\r\n\r\nhello")
+    assert client.end is End.RESET
+
+
+ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 200_000), st.integers(0, 200_000))
+def test_a_tunnel_carries_whatever_both_say_whole(question: int, answer: int) -> None:
+    asks, answers = (bytes(at * 31 % 251 for at in range(size)) for size in (question, answer))
+    origin = Origin(answers)
+    street = Street(proxy(), origin)
+    client = street.open()
+    street.say(client, connect("www.example.com:443"))
+    said = 0
+    while said < len(asks):
+        said += client.write(asks[said:])
+        street.settle()
+    client.shut()
+    street.settle()
+    assert bytes(origin.heard) == asks
+    assert bytes(street.heard[client]) == ESTABLISHED + answers
+
+
+def test_a_client_that_has_said_all_still_hears_the_rest() -> None:
+    origin = Origin(b"y" * 100_000, answers_at=5)
+    street = Street(proxy(), origin)
+    client = street.open()
+    street.say(client, connect("www.example.com:443"))
+    client.write(b"hello")
+    client.shut()
+    street.settle()
+    assert bytes(street.heard[client]) == ESTABLISHED + origin.say
+    assert origin.connection is not None
+    assert origin.connection.peer_is_done
+
+
+def test_a_site_that_has_said_all_still_hears_the_rest() -> None:
+    origin = Origin(b"first", closes=True)
+    street = Street(proxy(), origin)
+    client = street.open()
+    street.say(client, connect("www.example.com:443"))
+    assert client.peer_is_done
+    street.say(client, b"and still " * 5_000)
+    assert bytes(origin.heard) == b"and still " * 5_000
+
+
+def test_an_answer_ends_with_its_length_though_the_site_stays_on_the_line() -> None:
+    origin = Origin(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello, and a second answer", closes=False)
+    street = Street(proxy(), origin)
+    client = street.open()
+    assert street.say(client, GET).endswith(b"\r\n\r\nhello")
+    assert client.peer_is_done
+
+
+def test_an_answer_before_the_end_of_an_upload_ends_it() -> None:
+    origin = Origin(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n", closes=False)
+    street = Street(proxy(), origin)
+    client = street.open()
+    said = street.say(client, get("http://www.example.com/", "Content-Length: 900000", method="POST") + b"x" * 500)
+    assert said.startswith(b"HTTP/1.1 401 No\r\n")
+    assert origin.connection is not None
+    assert origin.connection.end is End.RESET
+
+
+def test_an_upload_in_chunks_goes_on_in_chunks_and_nothing_behind_them() -> None:
+    origin = Origin(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", answers_at=1, closes=False)
+    street = Street(proxy(), origin)
+    head = get("http://www.example.com/", "Transfer-Encoding: chunked", method="POST")
+    street.say(street.open(), head + b"5\r\nhello\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\n\r\n")
+    assert bytes(origin.heard).endswith(
+        b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+    )
+
+
+def test_an_upload_in_bad_chunks_is_refused() -> None:
+    street = Street(proxy(), Origin(closes=False))
+    head = get("http://www.example.com/", "Transfer-Encoding: chunked", method="POST")
+    client = street.open()
+    street.say(client, head)
+    said = street.say(client, b"5;x\r\n")
+    assert page(said) == "400 Bad Request: a chunk must begin with its size in hexadecimal digits and CR LF"
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_firewall_that_forbids_the_site_is_heard_at_once(version: int) -> None:
+    def forbidding(frame: bytes) -> list[bytes]:
+        packet = parse(frame)
+        assert isinstance(packet, Frame)
+        error = build.unreachable(frame, packet) if packet.protocol == 6 else None
+        return [error] if error is not None else peer_world(frame)
+
+    street = Street(proxy(), forbidding)
+    said = street.fetch(GET if version == 4 else get("http://six.example.com/"))
+    assert (page(said), street.now_s) == ("502 Bad Gateway: the site does not answer (refused)", 0.0)
+
+
+@pytest.mark.parametrize("answers", [2, 0])
+def test_a_path_that_takes_less_is_sent_less(answers: int) -> None:
+    """As the VPN says it of its tunnel, with the size, to segments that are too large for it."""
+    origin = Origin(closes=False)
+    sizes = []
+
+    def narrow(frame: bytes) -> list[bytes]:
+        packet = parse(frame)
+        assert isinstance(packet, Frame)
+        sizes.append(packet.end - packet.network)
+        if packet.protocol != 6 or packet.end - packet.network <= 1000:
+            return origin(frame)
+        quoted = frame[packet.network : packet.end][: 40 + answers]
+        message = build.icmp(3, 4, (1000).to_bytes(4, "big") + quoted)
+        return [build.ethernet(frame[6:12], frame[:6], 0x0800,
+                               build.ipv4(int(ip_address("10.0.0.1")), packet.source, 1, message))]  # fmt: skip
+
+    street = Street(proxy(), narrow)
+    client = street.open()
+    street.say(client, connect("www.example.com:443"))
+    street.say(client, b"x" * 5_000)
+    assert (len(origin.heard), max(sizes)) == (5_000, 1_500)
+
+
+# -- the path ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("port", [INSIDE, OUTSIDE])
+@pytest.mark.parametrize(
+    "frame",
+    [
+        Ether() / IP(src="10.0.0.2", dst="198.51.100.10") / TCP(dport=PORT),
+        Ether() / IP(src="10.0.0.2", dst="10.0.0.1") / UDP(dport=53) / DNS(qd=DNSQR(qname="x.example")),
+        Ether() / ARP(psrc="10.0.0.2", pdst="10.0.0.1"),
+        Ether() / Dot1Q(vlan=7) / IP(src="10.0.0.2", dst="10.0.0.1") / ICMP(),
+        Ether() / IPv6(src="2001:db8:a::2", dst="ff02::1") / UDP(dport=5353),
+        Ether(type=0x88CC) / b"lldp",
+        Ether() / IP(src="10.0.0.2", dst="10.0.0.1", flags="MF") / UDP() / bytes(16),
+    ],
+    ids=lambda each: each.summary()[:40],
+)
+def test_what_is_not_for_the_proxy_passes_unchanged(frame: Ether, port: str) -> None:
+    data = bytes(frame)
+    verdict = proxy().handle(port, data, 0.0)
+    other = OUTSIDE if port == INSIDE else INSIDE
+    assert (verdict.outcome, verdict.rule, verdict.emit) == (Outcome.PASSED, PASSED, ((other, data),))
+
+
+@pytest.mark.parametrize("port", [INSIDE, OUTSIDE])
+@pytest.mark.parametrize(
+    "frame",
+    [
+        Ether() / IP(src=PROXY, dst="198.51.100.10") / TCP(dport=443),
+        Ether() / Dot1Q(vlan=7) / IP(src=PROXY, dst="198.51.100.10") / TCP(dport=443),
+        Ether() / IP(src=PROXY, dst="198.51.100.10", frag=8) / bytes(16),
+        Ether() / IPv6(src=PROXY6, dst="2001:db8:b::10") / UDP(dport=443),
+        Ether() / IP(src=PROXY, dst=PROXY) / UDP(dport=53),
+        Ether(src=PROXY_MAC.hex(":")) / IP(src="10.0.0.2", dst="198.51.100.10") / UDP(),
+        Ether() / ARP(op=2, hwsrc="02:00:00:00:00:66", psrc=PROXY, pdst="10.0.0.1"),
+        Ether() / ARP(op=1, hwsrc="02:00:00:00:00:66", psrc=PROXY, pdst=PROXY),
+        Ether() / IPv6(src="2001:db8:a::2", dst="2001:db8:a::1", hlim=255) / ICMPv6ND_NA(tgt=PROXY6)
+        / ICMPv6NDOptDstLLAddr(lladdr="02:00:00:00:00:66"),
+    ],
+    ids=lambda each: each.summary()[:60],
+)  # fmt: skip
+def test_what_bears_the_proxys_address_is_dropped(frame: Ether, port: str) -> None:
+    verdict = proxy().handle(port, bytes(frame), 0.0)
+    assert (verdict.outcome, verdict.rule, verdict.emit) == (Outcome.DROPPED, FORGED, ())
+
+
+def test_what_cannot_be_read_is_dropped() -> None:
+    assert proxy().handle(INSIDE, bytes(Ether() / IP(src="10.0.0.2", dst="10.0.0.1", chksum=1)), 0.0).rule == MALFORMED
+    assert proxy().handle(INSIDE, b"short", 0.0).rule == MALFORMED
+
+
+@pytest.mark.parametrize("port", [INSIDE, OUTSIDE])
+def test_neighbours_are_answered_on_both_sides(port: str) -> None:
+    own, own6 = (int(ip_address(each)) for each in (PROXY, PROXY6))
+    asks = (
+        build.arp_request(USER_MAC, int(ip_address("10.0.0.2")), own),
+        build.neighbour_solicitation(USER_MAC, int(ip_address("2001:db8:a::2")), own6),
+    )
+    for asked in asks:
+        ((leaves_by, answer),) = proxy().handle(port, asked, 0.0).emit
+        assert (leaves_by, answer[6:12], answer[:6]) == (port, PROXY_MAC, USER_MAC)
+
+
+@pytest.mark.parametrize("port", [INSIDE, OUTSIDE])
+def test_a_ping_is_answered_on_both_sides(port: str) -> None:
+    asked = bytes(Ether(src=USER_MAC, dst=PROXY_MAC) / IP(src="10.0.0.2", dst=PROXY) / ICMP(id=7) / b"data")
+    ((leaves_by, answer),) = proxy().handle(port, asked, 0.0).emit
+    assert (leaves_by, Ether(answer)[ICMP].type, Ether(answer)[IP].src) == (port, 0, PROXY)
+
+
+def test_nobody_opens_a_connection_from_outside() -> None:
+    syn = bytes(Ether(src=PEER_MAC, dst=PROXY_MAC) / IP(src="10.0.0.2", dst=PROXY) / TCP(dport=PORT, flags="S"))
+    assert proxy().handle(OUTSIDE, syn, 0.0).emit == ()
+
+
+def test_another_port_is_closed() -> None:
+    street = Street(proxy())
+    client = street.open(port=80)
+    street.run()
+    assert client.end is End.REFUSED
+
+
+def test_a_host_that_is_not_on_the_link_is_refused() -> None:
+    street = Street(proxy(clients=["0.0.0.0/0"]))
+    syn = bytes(Ether(src=USER_MAC, dst=PROXY_MAC) / IP(src="172.16.0.2", dst=PROXY) / TCP(dport=PORT, flags="S"))
+    ((_, answer),) = street.proxy.handle(INSIDE, syn, 0.0).emit
+    assert str(Ether(answer)[TCP].flags) == "RA"
+
+
+# -- what is bounded --------------------------------------------------------------------------------------------
+
+
+def test_no_more_clients_are_taken_than_there_is_room_for() -> None:
+    street = Street(proxy())
+    clients = [street.open()]
+    street.settle()  # the neighbours know each other from here on
+    clients += [street.open() for _ in range(MOST_CONNECTIONS + 2)]
+    street.settle()
+    assert [each.state for each in clients].count(State.ESTABLISHED) == MOST_CONNECTIONS
+    assert [each.end for each in clients].count(End.REFUSED) == 3
+    assert street.proxy.report()["turned-away"] == 3
+    clients[0].abort()
+    street.settle()
+    assert street.fetch(GET).startswith(OK)
+
+
+def test_a_head_that_dribbles_is_not_waited_for_longer_than_others() -> None:
+    street = Street(proxy())
+    client = street.open()
+    street.settle()
+    for _ in range(int(HEAD_PATIENCE_S) - 1):
+        street.say(client, b"G")
+        street.wait(1.0)
+    assert client.is_open
+    street.wait(1.5)
+    assert client.end is End.RESET
+    assert latest(street) == [("refused", "the head is not there in time")]
+
+
+def test_an_origin_that_has_the_request_and_says_nothing_is_late() -> None:
+    street = Street(proxy(), acknowledging)
+    client = street.open()
+    street.say(client, GET)
+    street.run(until=lambda: bool(street.heard[client]), patience_s=ANSWER_PATIENCE_S + 5)
+    assert page(bytes(street.heard[client])) == "504 Gateway Timeout: the site does not answer in time"
+    assert street.now_s == pytest.approx(ANSWER_PATIENCE_S, abs=0.5)
+
+
+def test_a_tunnel_that_nobody_uses_is_cut() -> None:
+    street = Street(proxy(), tunnel_world)
+    client = street.open()
+    street.say(client, connect("www.example.com:443"))
+    street.wait(IDLE_S - 1)
+    assert client.is_open
+    street.wait(2)
+    assert client.end is End.RESET
+
+
+def test_a_client_that_does_not_close_is_cut() -> None:
+    street = Street(proxy())
+    client = street.open()
+    street.say(client, GET)
+    assert client.state is State.CLOSE_WAIT
+    street.wait(CLOSE_PATIENCE_S + 1)
+    assert client.end is End.RESET
+    street.wait(5)
+    assert street.proxy.report()["open"] == 0
+
+
+def test_an_upload_waits_where_the_origin_takes_nothing() -> None:
+    street = Street(proxy(), tunnel_world)
+    client = street.open()
+    street.say(client, connect("www.example.com:443"))
+    written = 0
+    for _ in range(20):
+        written += client.write(b"x" * 60_000)
+        street.settle()
+    assert written <= 2 * (WINDOW_BYTES + BUFFER_BYTES)
+
+
+def acknowledging(frame: bytes) -> list[bytes]:
+    """The small internet, whose servers take everything and say nothing."""
+    packet = parse(frame)
+    assert isinstance(packet, Frame)
+    if packet.protocol == 6 and not packet.flags & SYN:
+        return [build.tcp_answer(frame, packet, ACK)] if packet.end > packet.payload else []
+    return peer_world(frame)
+
+
+def tunnel_world(frame: bytes) -> list[bytes]:
+    """The small internet, whose servers open connections and then acknowledge nothing."""
+    packet: Any = Ether(frame)
+    return [] if TCP in packet and packet[TCP].flags != "S" else peer_world(frame)
+
+
+# -- configuration ----------------------------------------------------------------------------------------------
+
+
+def test_other_lists_let_go_on_what_they_allow_and_cut_the_rest() -> None:
+    street = Street(proxy(), tunnel_world)
+    kept, cut = street.open(), street.open()
+    street.say(kept, connect("www.example.com:443"))
+    street.say(cut, connect("news.example.org:443"))
+    before = street.proxy
+    street.proxy = before.reconfigured({**CONFIG, "allow": ["www.example.com"]})
+    assert (kept.is_open, cut.is_open) == (True, True)
+    street._carry(list(street.proxy.start(street.now_s)))
+    street.settle()
+    assert (kept.end, cut.end) == (None, End.RESET)
+    assert latest(street)[-1] == ("refused", "not allowed any more: not in allow")
+    assert page(street.fetch(get("http://news.example.org/"))) == "403 Forbidden: not in allow"
+
+
+def test_another_configuration_that_is_refused_changes_nothing() -> None:
+    street = Street(proxy())
+    with pytest.raises(ValueError, match=r"^a host name must be like"):
+        street.proxy.reconfigured({**CONFIG, "allow": ["no name"]})
+    assert street.fetch(GET).startswith(OK)
+
+
+def test_another_station_begins_anew() -> None:
+    street = Street(proxy())
+    street.open()
+    street.settle()
+    assert street.proxy.reconfigured({**CONFIG, "port": 8080}).report()["open"] == 0
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"mac": "01:00:00:00:00:01"}, "mac must be the MAC address of one card, not '01:00:00:00:00:01'"),
+        ({"addresses": []}, "addresses must name at least one, as the proxy asks the web in its own name"),
+        ({"port": 0}, "port must be an integer from 1 to 65535, not 0"),
+        ({"allow": "x"}, "allow must be a list, not 'x'"),
+        ({"block": ["x"]}, "a host name must be like www.example.com or *.example.com, not 'x'"),
+        ({"cache": True}, "the proxy's config must have no keys but addresses, allow, block, clients, gateway, mac, "
+                          "port, resolvers, not 'cache'"),
+    ],
+)  # fmt: skip
+def test_a_configuration_that_makes_no_sense_is_refused(config: dict[str, Value], message: str) -> None:
+    with pytest.raises(ValueError, match="must") as caught:
+        create({**CONFIG, **config})
+    assert str(caught.value) == message
+
+
+def test_a_proxy_without_a_way_out_is_not_healthy() -> None:
+    lost = proxy(gateway=[], resolvers=[])
+    assert lost.probe() == (False, "it has no resolver or no gateway, so no site can be reached")
+    assert proxy(block=["*.ads.example.net"], allow=["a.example.com"]).probe() == (
+        True, f"it listens at {PROXY}, {PROXY6} port {PORT}; 1 sites are allowed, 1 blocked")  # fmt: skip
+
+
+def test_the_report_counts_connections_requests_and_bytes() -> None:
+    street = Street(proxy(block=["news.example.org"]))
+    street.fetch(GET)
+    street.fetch(get("http://news.example.org/"))
+    street.wait(CLOSE_PATIENCE_S + 5)
+    report: Any = street.proxy.report()
+    assert (report["connections"], report["open"]) == (2, 0)
+    assert report["requests"] == {"allowed": 1, "blocked": 1, "refused": 0}
+    assert report["blocked"] == {"block news.example.org": 1}
+    assert report["bytes-to-clients"] > len(PAGE)
+    assert report["bytes-to-origins"] > 0
+
+
+def test_the_measured_image_runs_as_the_folder_does() -> None:
+    program = image.program(image.load(Path(__file__).parents[2] / "appliances/vafw_appliances/proxy"))
+    assert program.create(CONFIG).probe()[0]
+
+
+# -- hostile bytes ----------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.sampled_from([INSIDE, OUTSIDE]), st.binary(max_size=120), st.booleans())
+def test_no_bytes_make_it_raise(port: str, data: bytes, is_ip: bool) -> None:
+    program = proxy()
+    program.handle(port, data, 0.0)
+    program.handle(port, PROXY_MAC + USER_MAC + (b"\x08\x00\x45" if is_ip else b"\x86\xdd\x60") + data, 0.0)
+    packet = build.ipv4(int(ip_address("10.0.0.2")), int(ip_address(PROXY)), 6 if is_ip else 17, data)
+    program.handle(port, build.ethernet(PROXY_MAC, USER_MAC, 0x0800, packet), 0.0)
+    program.on_timer(1.0)
+    program.report()
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 90), st.integers(0, 255)), min_size=1, max_size=6))
+def test_no_damaged_frame_of_the_world_makes_it_raise(damage: list[tuple[int, int, int]]) -> None:
+    frames = 0
+
+    def damaged(frame: bytes) -> list[bytes]:
+        nonlocal frames
+        answers = [bytearray(each) for each in peer_world(frame)]
+        for answer in answers:
+            frames += 1
+            for which, at, value in damage:
+                if which % 6 == frames % 6:
+                    answer[14 + at % (len(answer) - 14)] = value
+        return list(map(bytes, answers))
+
+    street = Street(proxy(), damaged)
+    street.fetch(GET)
+    street.wait(10)
+    assert all("raised" not in each.log for each in street.verdicts)
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.lists(st.binary(max_size=200), max_size=6))
+def test_whatever_a_client_says_it_gets_an_answer_of_http_or_none(parts: list[bytes]) -> None:
+    street = Street(proxy())
+    client = street.open()
+    street.settle()
+    for part in parts:
+        street.say(client, part)
+    street.wait(HEAD_PATIENCE_S + 1)
+    said = bytes(street.heard[client])
+    assert not said or said.startswith(b"HTTP/1.")
