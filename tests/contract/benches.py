@@ -29,6 +29,7 @@ from vafw.provider.model.tamper import TamperPlan
 from vafw.provider.model.traffic import Feed, Traffic
 from vafw.provider.peer import Peer
 from vafw.provider.qemu.base import build_base, load_base
+from vafw.provider.qemu.wire import Answers
 from vafw.supervisor.appraiser import InProcessAppraiser
 from vafw.supervisor.platform import Appraiser, Platform
 from vafw.trace import Trace, Value
@@ -69,29 +70,34 @@ def model_bench(_state: Path) -> Bench:
     return Bench("model", accepted, ModelProvider.CAPABILITY, assemble)
 
 
-def qemu_bench(state: Path, authority: Authority | None = None) -> Bench:
-    """Real VMs; skipped, with the reason, where this host cannot have them. `authority` is the firewall's."""
+def qemu_bench(
+    state: Path, topology: Path = OFFICE, answers: Answers | None = None, authority: Authority | None = None
+) -> Bench:
+    """Real VMs; skipped, with the reason, where this host cannot have them.
+
+    `answers` is behind the wire, `authority` is the firewall's.
+    """
     require_qemu()
     from vafw.provider.qemu.enrolment import enrol  # deferred: tpm2-pytss may not be installed
     from vafw.provider.qemu.measure import measure_installed
     from vafw.provider.qemu.provider import QemuProvider
     from vafw.provider.qemu.tamper import Tamper
 
-    plan = compile_plan(load_topology(OFFICE), QemuProvider.CAPABILITY)
-    vms = tuple(replace(vm, authority=authority) if vm.name == "firewall" else vm for vm in plan.vms)
-    plan = replace(plan, vms=vms)
+    plan = compile_plan(load_topology(topology), QemuProvider.CAPABILITY)
+    if authority is not None:
+        vms = tuple(replace(vm, authority=authority) if vm.name == "firewall" else vm for vm in plan.vms)
+        plan = replace(plan, vms=vms)
     measured = measure_installed(plan.vms)
     accepted = replace(plan, reference=_reference(measured.launcher, measured.vmm, dict(measured.images)))
 
     def assemble(script: tuple[Value, ...], tamper: str | None) -> Assemble:
         def make(clock: Clock, trace: Trace) -> tuple[Platform, Appraiser]:
             altered = Tamper.parse(tamper, accepted) if tamper else None
-            answers = Peer().handle
             platform = QemuProvider(
                 accepted,
                 state=state,
                 notes=state,
-                answers=answers,
+                answers=answers or Peer().handle,
                 clock=clock,
                 trace=trace,
                 script=script,

@@ -120,7 +120,7 @@ def test_time_moves_forward_through_the_whole_run(story: Story) -> None:
 
 DECLARED = {
     "model": ~Capability(0),
-    "qemu": ~Capability.WIRE_CAPTURE_FILE,
+    "qemu": ~(Capability.WIRE_CAPTURE_FILE | Capability.INTERPRETED_RULES),
 }
 """What each platform can do; what is not in it, its provider refuses before launch, and no case above asks for it."""
 

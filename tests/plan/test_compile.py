@@ -196,5 +196,19 @@ def test_a_platform_that_lacks_several_is_told_all_of_them_refused(desk: Desk) -
     )
 
 
+NAMED = "    - {name: named, from: user-os, to: www.example.com, service: ssh, action: drop}\n"
+
+
+def test_a_rule_that_no_kernel_can_hold_is_refused_where_the_platform_has_nothing_else(desk: Desk) -> None:
+    documents = desk(policy=[("  prove:", f"{NAMED}  prove:")])
+    assert compile_plan(documents, EVERYTHING).name == "desk"
+    with pytest.raises(PlatformUnable) as caught:
+        compile_plan(documents, EVERYTHING & ~Capability.INTERPRETED_RULES)
+    assert caught.value.message == (
+        "firewall must hold every rule of the policy in its kernel, and cannot: "
+        "it is not told which addresses www.example.com has"
+    )
+
+
 def test_a_topology_needs_what_its_assignments_and_its_launch_need(desk: Desk) -> None:
     assert needed(desk()) == (Capability.DMA_REMAPPING | Capability.INTERRUPT_REMAPPING | Capability.MEASURED_LAUNCH)

@@ -48,6 +48,13 @@ def test_a_rst_answers_an_acknowledgement_with_its_number() -> None:
     assert (with_right_checksums(answer)[TCP].seq, Ether(answer)[TCP].flags) == (99, "R")
 
 
+def test_a_segment_that_acknowledges_nothing_is_refused_from_zero_whatever_its_field_says() -> None:
+    answer = build.reset(*parsed(ETHER / IP(src="1.1.1.1", dst="2.2.2.2") / TCP(flags="S", seq=7, ack=99)))
+    assert answer is not None
+    refused = Ether(answer)[TCP]
+    assert (str(refused.flags), refused.seq, refused.ack) == ("RA", 0, 8)
+
+
 def test_no_rst_answers_a_rst() -> None:
     assert build.reset(*parsed(ETHER / IP(src="1.1.1.1", dst="2.2.2.2") / TCP(flags="R"))) is None
 

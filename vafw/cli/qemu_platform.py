@@ -33,11 +33,12 @@ from vafw.provider.qemu.measure import measure_installed
 from vafw.provider.qemu.provider import QemuProvider
 from vafw.provider.qemu.tamper import Tamper
 from vafw.provider.qemu.uplink import Uplink
+from vafw.supervisor.appliance_secrets import ApplianceSecrets
 from vafw.supervisor.appraiser import InProcessAppraiser
 from vafw.supervisor.platform import Appraiser, Platform
 from vafw.supervisor.run import Assembly
 from vafw.supervisor.run_directory import RunDirectory
-from vafw.supervisor.state_folder import ledger_path, platform_state
+from vafw.supervisor.state_folder import ledger_path, platform_state, secrets_folder
 from vafw.trace import Trace, Value
 
 
@@ -126,6 +127,7 @@ def assembly(
             script=script,
             tamper=tamper,
             uplink=uplink,
+            secret_of=ApplianceSecrets(secrets_folder(plan.name)).of,
         )
         if far is not None:
             return platform, far.appraiser(platform_name(plan.name), clock)

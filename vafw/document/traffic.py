@@ -313,6 +313,6 @@ class TrafficPolicy(DocumentModel):
     nat: Translation = Translation()
     """Address translation."""
     offload: bool = False
-    """Whether a Linux firewall may pass established connections by its flow table, past the rules."""
+    """Whether a Linux firewall that routes may pass established connections by its flow table, past the rules."""
     prove: tuple[ProveClause, ...] = ()
     """What must hold for every packet."""

@@ -24,3 +24,5 @@ class Capability(Flag):
     """The wire can replay a capture file."""
     WIRE_TAP = auto()
     """The wire can be a tap interface of the host."""
+    INTERPRETED_RULES = auto()
+    """Traffic rules are decided on by vafw's own engine: also those that no kernel's filter can hold."""

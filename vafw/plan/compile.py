@@ -27,6 +27,7 @@ from vafw.machine.capability import Capability
 from vafw.machine.inventory import DeviceClass, Iommu, MachineInventory, PciFunction
 from vafw.plan.checks import CHECKS, idle_rules, proofs
 from vafw.plan.checks.settings import as_texts
+from vafw.plan.hops import own_addresses_of
 from vafw.plan.lists import blocked_names, names_listed, signature_lines
 from vafw.plan.management import authority_of
 from vafw.plan.plan import FailureAction, ImagePlan, LaunchPlan, Plan, Port, UplinkPlan, VmPlan, VmRole
@@ -35,8 +36,10 @@ from vafw.plan.roster import VmUse, by_name, gateway_of, roster, user_os
 from vafw.plan.rules import compile_rules
 from vafw.plan.wiring import wires
 from vafw.trace import Value
-from vafw.traffic.appliance import uplink_port
+from vafw.traffic.appliance import INSIDE, OUTSIDE, uplink_port
 from vafw.traffic.conditions import patterns_of
+from vafw.traffic.nftables.rendering import nftables_text
+from vafw.traffic.nftables.statement import Family
 
 _NEEDED_FOR: Final = {
     Capability.DMA_REMAPPING: "keep assigned devices to the memory of their VM (DMA remapping)",
@@ -111,6 +114,27 @@ def _refuse_unable(documents: DocumentSet, capability: Capability) -> None:
             f"the platform must be able to {' and to '.join(_NEEDED_FOR[each] for each in lacking)}, and it is not",
             hint="`vafw doctor` shows what this computer can do; the model platform can do all of it",
         )
+    if Capability.INTERPRETED_RULES not in capability:
+        for use in roster(documents):
+            if use.enforces("traffic"):
+                _refuse_interpreted(documents, use)
+
+
+def _refuse_interpreted(documents: DocumentSet, use: VmUse) -> None:
+    """PlatformUnable where a kernel's filter cannot hold the rules, as the firewall's own program can."""
+    ruleset = compile_rules(documents)
+    own = own_addresses_of(use.router) if use.router is not None else None
+    family: Family = "bridge" if own is None else "inet"
+    named = next(patterns_of(ruleset), None)
+    try:
+        nftables_text(ruleset, inside=INSIDE, outside=OUTSIDE, family=family, own=own, layout="flat")
+        if named is not None:
+            raise ValueError(f"it is not told which addresses {named} has")
+    except ValueError as error:
+        raise PlatformUnable(
+            f"{use.name} must hold every rule of the policy in its kernel, and cannot: {error}",
+            hint="write the rule otherwise; the model platform, which asks the rules itself, can do all of it",
+        ) from error
 
 
 def _in_start_order(documents: DocumentSet) -> Iterator[VmUse]:

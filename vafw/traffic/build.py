@@ -123,11 +123,14 @@ def udp_answer(frame: bytes, parsed: Frame, data: bytes) -> bytes:
 
 
 def tcp_answer(frame: bytes, parsed: Frame, flags: int, data: bytes = b"") -> bytes:
-    """A TCP segment back to the sender of the segment in `frame`, which it acknowledges whole."""
+    """A TCP segment back to the sender of the segment in `frame`, which it acknowledges whole.
+
+    Where that acknowledges nothing, its field for it says nothing (RFC 9293, section 3.5.2): the answer begins at zero.
+    """
     ends = (parsed.destination, parsed.source, parsed.destination_port, parsed.source_port)
     segment = tcp(
         *ends,
-        sequence=parsed.acknowledgement,
+        sequence=parsed.acknowledgement if parsed.flags & ACK else 0,
         acknowledgement=segment_end(parsed) if flags & ACK else 0,
         flags=flags,
         window=0 if flags & RST else 0xFFFF,

@@ -178,13 +178,13 @@ class Engine:
         wall_offset_s = self.conditions.wall_offset_s
         follower = Engine(ruleset, wall_offset_s=wall_offset_s, own=self.own, choose_uplink=self._choose_uplink)
         follower.conditions.names = self.conditions.names.kept(patterns_of(ruleset))
-        follower.connections = self.connections.kept(follower._would_accept)
+        follower.connections = self.connections.kept(follower.would_accept)
         follower.flows, follower.malformed = self.flows, self.malformed
         follower.counts = {**follower.counts, **self.counts}
         follower._established = follower.counts[ESTABLISHED]
         return follower
 
-    def _would_accept(self, connection: Connection) -> bool:
+    def would_accept(self, connection: Connection) -> bool:
         """Whether a connection could begin under these rules, judged by its first packet."""
         _, network, source, *_ = connection.original
         _, _, _, destination, _, second = connection.sent_as

@@ -136,6 +136,17 @@ class Links:
         """The side on which a host is to be found: inside where a link there holds it."""
         return INSIDE if self.inside.holds(host) else OUTSIDE
 
+    def is_broadcast(self, host: Host) -> bool:
+        """Whether it is all hosts of a network of one side (RFC 919); a router that forwards to it is an amplifier."""
+        interfaces = (each for link in (self.inside, *self.uplinks) for each in link.addresses)
+        ends = (each for each in interfaces if each.version == 4 and each.network.num_addresses > 2)
+        return any((4, int(each.network.broadcast_address)) == host for each in ends)
+
+    def may_come_from(self, host: Host, port: str) -> bool:
+        """Whether packets of the host may come in there: by the link that holds it, or by any uplink if none does."""
+        held = next((at for at, link in self.by_port().items() if link.holds(host)), None)
+        return port == held if held is not None else port != INSIDE
+
 
 @dataclass(slots=True)
 class _Neighbour:

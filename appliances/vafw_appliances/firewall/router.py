@@ -15,7 +15,7 @@ from vafw.traffic.appliance import INSIDE, OUTSIDE, Outcome, Verdict, uplink_por
 from vafw.traffic.engine import Decision, Engine
 from vafw.traffic.frame import ARP, Frame, Malformed, parse, transport_checksum_holds
 from vafw.traffic.packet import ICMPV6
-from vafw.traffic.reason import NEIGHBOUR, OWN
+from vafw.traffic.reason import NEIGHBOUR, OWN, SPOOFED
 from vafw.traffic.routed import ECHO, Host, Links, Neighbours, asked_for, question, said_of, time_exceeded
 from vafw.traffic.rule import Action
 from vafw.traffic.translation import hop_taken
@@ -104,12 +104,19 @@ class Router:
         return Verdict(Outcome.PASSED if emit else Outcome.DROPPED, NEIGHBOUR, emit)
 
     def _early(self, port: str, frame: bytes, packet: Frame) -> Verdict | None:
-        """What ends before any rule is asked: group traffic, echo to the router, hop limits; None: go on."""
+        """What ends before any rule is asked; None: go on.
+
+        Group traffic, sources of the other side (RFC 3704), echo to the router, and hop limits.
+        """
         version, shift = packet.version, _LINK_LOCAL_BITS[packet.version]
         ends = (packet.source, packet.destination)
         local = any(each >> shift == _LINK_LOCAL[version] >> shift for each in ends)
-        if frame[0] & 1 or packet.destination >= _GROUPS[version] or local:
+        group = packet.destination >= _GROUPS[version] or self._links.is_broadcast((version, packet.destination))
+        if frame[0] & 1 or group or local:
             return Verdict(Outcome.DROPPED, NOT_MINE)
+        source = (version, packet.source)
+        if source in self._own.addresses or not self._links.may_come_from(source, port):
+            return Verdict(Outcome.DROPPED, SPOOFED)
         if (version, packet.destination) in self._own.addresses:
             echo = (packet.protocol, packet.icmp_type) == ECHO[version] and not packet.is_fragment
             if port == INSIDE and echo and transport_checksum_holds(frame, packet):

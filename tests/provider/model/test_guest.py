@@ -16,10 +16,10 @@ from vafw.address import Hpa
 from vafw.hw.pci.display import Picture
 from vafw.hw.vmx import GuestCpu, Hlt, Running
 from vafw.provider.model.guest import MAXIMUM_ENDINGS, guest_kernel
-from vafw.provider.model.offers import CreateProgram
 from vafw.provider.model.ring_driver import BUFFER_BYTES, ENTRIES
 from vafw.trace import EventKind, Value
 from vafw.traffic.appliance import Outcome, Verdict, opposite
+from vafw.traffic.offers import CreateProgram
 from vafw.vmm.boot import BOOT_GPA
 from vafw.vmm.vm import GuestHealth, Vector, VmState
 

@@ -11,20 +11,21 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tests.provider.qemu.office import office_plan
 from tests.traffic.kernel_router import MARKER_PORT, marker
 from vafw.machine.report import Health
-from vafw.plan.plan import Port
-from vafw.provider.qemu.argv import WIRE, Boot, Places, command_line, mac_of
+from vafw.plan.plan import Plan, Port
+from vafw.provider.qemu.argv import WIRE, Boot, Places, command_line, far_end, mac_of
 from vafw.provider.qemu.base import load_base
 from vafw.provider.qemu.child import path_of, sealed
 from vafw.provider.qemu.image import build_image
 from vafw.provider.qemu.processes import VirtualMachine
+from vafw.trace import Value
 from vafw.traffic.appliance import INSIDE, OUTSIDE, opposite
 from vafw.traffic.frame import IPV4
 from vafw.traffic.rule import UDP, Ruleset
@@ -33,17 +34,19 @@ PATIENCE_S: Final = 10.0
 _MACS: Final = {OUTSIDE: bytes.fromhex("02000000fffe"), INSIDE: bytes.fromhex("02000000fffd")}
 
 
-class GuestBridge:
-    """The guest, to be fed one frame after the other."""
+class FirewallGuest:
+    """A firewall's guest of some plan, and the far ends of its two links."""
 
-    def __init__(self, runner: asyncio.Runner, folder: Path) -> None:
-        plan = office_plan()
+    def __init__(self, runner: asyncio.Runner, folder: Path, plan: Plan) -> None:
         firewall = plan.vm("firewall")
         places, image = Places(folder), build_image(firewall, load_base())
+        outside, inside = (Port("firewall", each) for each in (OUTSIDE, INSIDE))
         self._runner = runner
-        self._ports = {port: mac_of(plan, Port("firewall", port)) for port in firewall.ports}
-        self._into = {port: str(places.link_end(Port("firewall", port))) for port in firewall.ports}
-        self._ends = {OUTSIDE: _bound(places.link_end(WIRE)), INSIDE: _bound(places.link_end(Port("dns", OUTSIDE)))}
+        self.ports = {port: mac_of(plan, Port("firewall", port)) for port in firewall.ports}
+        self.into = {each.port: str(places.link_end(each)) for each in (outside, inside)}
+        far = far_end(plan, inside)
+        assert far is not None, "the inside of a firewall is joined to something"
+        self.ends = {OUTSIDE: _bound(places.link_end(WIRE)), INSIDE: _bound(places.link_end(far))}
         self._descriptors = (sealed("kernel", image.kernel), sealed("initramfs", image.initramfs))
         kernel, initramfs = map(path_of, self._descriptors)
         boot = Boot(kernel, initramfs, image.command_line)
@@ -55,9 +58,35 @@ class GuestBridge:
         """Boot it."""
         self._runner.run(self._machine.start(self.said.append))
 
-    def configure(self, ruleset: Ruleset) -> Health:
-        """Have it enforce a ruleset, as the platform does."""
-        return self._runner.run(self._machine.configure({"ruleset": ruleset.to_config()}, self._ports))
+    def configure(self, config: Mapping[str, Value]) -> Health:
+        """Give it a configuration, as the platform does."""
+        return self._runner.run(self._machine.configure(config, self.ports))
+
+    def report(self) -> Mapping[str, Any]:
+        """What it says of itself."""
+        answer: Any = self._runner.run(self._machine.request("report"))
+        report: Mapping[str, Any] = answer["report"]
+        return report
+
+    def close(self) -> None:
+        """End the VM, and let go of everything."""
+        self._runner.run(self._machine.end())
+        for each in self.ends.values():
+            each.close()
+        for descriptor in self._descriptors:
+            os.close(descriptor)
+
+
+class GuestBridge:
+    """The guest, to be fed one frame after the other."""
+
+    def __init__(self, guest: FirewallGuest) -> None:
+        self._guest = guest
+        self._ends, self._into = guest.ends, guest.into
+
+    def configure(self, ruleset: Ruleset, **more: Value) -> Health:
+        """Have it enforce a ruleset."""
+        return self._guest.configure({"ruleset": ruleset.to_config(), **more})
 
     def feed(self, side: str, frame: bytes) -> list[bytes]:
         """Put a frame in on one side; the frames that came out on the other.
@@ -68,36 +97,36 @@ class GuestBridge:
         self._ends[side].sendto(frame, self._into[side])
         return self._until_marker(side) + self._until_marker(side)
 
-    def close(self) -> None:
-        """End the VM, and let go of everything."""
-        self._runner.run(self._machine.end())
-        for each in self._ends.values():
-            each.close()
-        for descriptor in self._descriptors:
-            os.close(descriptor)
-
     def _until_marker(self, side: str) -> list[bytes]:
         """What comes out opposite `side` before a marker that goes in now."""
         header = _MACS[opposite(side)] + _MACS[side] + IPV4.to_bytes(2, "big")
         self._ends[side].sendto(header + marker(side), self._into[side])
         seen: list[bytes] = []
-        while not _is_marker(frame := self._ends[opposite(side)].recv(65536)):
+        while not is_marker(frame := self._ends[opposite(side)].recv(65536)):
             seen.append(frame)
         return seen
 
 
-def _is_marker(frame: bytes) -> bool:
+def is_marker(frame: bytes) -> bool:
+    """Whether it is a marker packet."""
     return frame[12:14] == b"\x08\x00" and frame[23] == UDP and frame[36:38] == MARKER_PORT.to_bytes(2, "big")
 
 
 @contextmanager
-def guest_bridge(folder: Path) -> Iterator[GuestBridge]:
+def firewall_guest(folder: Path, plan: Plan) -> Iterator[FirewallGuest]:
     """A booted firewall guest; `folder` must have a path short enough for sockets."""
     with ExitStack() as opened:
-        bridge = GuestBridge(opened.enter_context(asyncio.Runner()), folder)
-        opened.callback(bridge.close)
-        bridge.start()
-        yield bridge
+        guest = FirewallGuest(opened.enter_context(asyncio.Runner()), folder, plan)
+        opened.callback(guest.close)
+        guest.start()
+        yield guest
+
+
+@contextmanager
+def guest_bridge(folder: Path) -> Iterator[GuestBridge]:
+    """That of the shipped example."""
+    with firewall_guest(folder, office_plan()) as guest:
+        yield GuestBridge(guest)
 
 
 def _bound(path: Path) -> socket.socket:

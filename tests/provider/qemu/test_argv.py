@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.provider.qemu.office import office_plan
+from tests.provider.qemu.office import home_plan, office_plan
 from vafw.errors import UsageError
 from vafw.plan.plan import Plan, Port
 from vafw.provider.qemu.argv import Boot, Places, command_line, command_lines, far_end, mac_of
@@ -24,6 +25,11 @@ def plan() -> Plan:
     return office_plan()
 
 
+@pytest.fixture(scope="module")
+def home() -> Plan:
+    return home_plan()
+
+
 def lines(plan: Plan, vm: str, places: Places = PLACES) -> list[str]:
     return command_line(plan, plan.vm(vm), BOOT, places)
 
@@ -31,6 +37,10 @@ def lines(plan: Plan, vm: str, places: Places = PLACES) -> list[str]:
 @pytest.mark.parametrize("vm", ["firewall", "dns", "user-os"])
 def test_the_command_line_of_each_vm_is_as_written_down(plan: Plan, vm: str) -> None:
     assert "\n".join(lines(plan, vm)) + "\n" == (GOLDEN / f"{vm}.argv").read_text()
+
+
+def test_the_command_line_of_a_router_is_as_written_down(home: Plan) -> None:
+    assert "\n".join(lines(home, "firewall")) + "\n" == (GOLDEN / "home-firewall.argv").read_text()
 
 
 def test_every_vm_has_one_in_start_order(plan: Plan) -> None:
@@ -66,6 +76,28 @@ def test_only_the_wire_changes_with_the_uplink(plan: Plan) -> None:
         assert changed == [("firewall", backend)]
 
 
+@pytest.mark.parametrize(("text", "backend"), [
+    ("user", "user,id=net-outside,ipv4=on,ipv6=off,net=10.0.0.0/24,host=10.0.0.1"),
+    ("tap:wire0", "tap,id=net-outside,ifname=wire0,script=no,downscript=no"),
+])  # fmt: skip
+def test_the_uplink_of_a_router_is_of_the_network_outside(home: Plan, text: str, backend: str) -> None:
+    boots = {vm.name: BOOT for vm in home.vms}
+    words = command_lines(home, boots, PLACES, uplink=Uplink.parse(text))
+    assert [vm for vm in words if backend in words[vm]] == ["firewall"]
+
+
+def test_a_user_network_without_ipv4_outside_is_refused(home: Plan) -> None:
+    firewall = home.vm("firewall")
+    router: Any = firewall.config["router"]
+    only_six = {**router, "outside": {**router["outside"], "addresses": ["2001:db8:a::2/64"]}}
+    vms = (replace(firewall, config={**firewall.config, "router": only_six}), *home.vms[1:])
+    with pytest.raises(UsageError) as refusal:
+        Uplink.parse("user").backend(replace(home, vms=vms))
+    assert refusal.value.message == (
+        "the outside of firewall must have an IPv4 address and a gateway for --wire user to stand in for it"
+    )
+
+
 @pytest.mark.parametrize("text", ["tap:", "eth0", "tap:a,script=/bin/sh", ""])
 def test_an_uplink_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(UsageError) as refusal:
@@ -85,6 +117,15 @@ def test_every_port_has_an_address_of_its_own_and_the_user_os_the_machines(plan:
     assert len(set(macs)) == len(ports)
     assert macs[-1] == "52:54:00:aa:00:01"
     assert all(mac.startswith("52:54:01:") for mac in macs[:-1])
+
+
+def test_a_router_has_the_machines_address_outside_and_those_of_the_plan_inside(home: Plan) -> None:
+    router: Any = home.vm("firewall").config["router"]
+    ports = [Port("firewall", "outside"), Port("firewall", "inside"), Port("user-os", "network")]
+    macs = [mac_of(home, port) for port in ports]
+    assert macs == [router["outside"]["mac"], router["inside"]["mac"], home.vm("user-os").config["mac"]]
+    assert macs[0] == home.machine.function("nic").mac  # type: ignore[union-attr]  # it is there
+    assert len(set(macs)) == 3
 
 
 def test_a_comma_in_a_path_ends_no_option(plan: Plan) -> None:

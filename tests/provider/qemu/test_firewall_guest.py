@@ -10,6 +10,9 @@ from pathlib import Path
 from time import monotonic
 
 import pytest
+from scapy.layers.inet import IP, TCP
+from scapy.layers.l2 import Ether
+from scapy.packet import Raw
 
 from tests.contract.benches import require_guests
 from tests.provider.qemu.guest_bridge import GuestBridge, guest_bridge
@@ -25,6 +28,7 @@ from vafw.traffic.rule import Action, AddressSet
 INSIDE_ADDRESSES = ("10.0.0.2/32", "10.1.0.250/32", "2001:db8:a::2/128")
 """The user's, and that from which markers come."""
 RULES_WITH_INSIDE = replace(OFFICE, inside=AddressSet.of(map(ip_network, INSIDE_ADDRESSES)))
+ETHER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
 LONGEST = 1514
 """A bridge between two links of 1500 bytes passes no more; captures have what a card put together of several."""
 TAGS = (b"\x81\x00", b"\x88\xa8")
@@ -78,3 +82,29 @@ def test_captured_traffic_is_decided_as_the_guests_kernel_decides_it(guest: Gues
     compared, found = differences(guest, Engine(RULES_WITH_INSIDE), traffic)
     assert found == []
     assert compared > len(traffic) * 0.9
+
+
+def test_an_open_connection_ends_where_the_new_rules_deny_it_and_goes_on_where_they_do_not(guest: GuestBridge) -> None:
+    there, back = IP(src="10.0.0.2", dst="203.0.113.5"), IP(src="203.0.113.5", dst="10.0.0.2")
+    opening = [
+        (INSIDE, there / TCP(sport=4000, dport=443, flags="S", seq=1)),
+        (OUTSIDE, back / TCP(sport=443, dport=4000, flags="SA", seq=1, ack=2)),
+        (INSIDE, there / TCP(sport=4000, dport=443, flags="A", seq=2, ack=2)),
+    ]
+    data = bytes(ETHER / back / TCP(sport=443, dport=4000, flags="PA", seq=2, ack=2) / Raw(b"data"))
+    without_ping = replace(RULES_WITH_INSIDE, rules=RULES_WITH_INSIDE.rules[:-1])
+    without_web = replace(without_ping, rules=without_ping.rules[:-1], offload=True)
+    assert guest.configure(RULES_WITH_INSIDE).healthy
+    passed = [len(guest.feed(side, bytes(ETHER / packet))) for side, packet in opening]
+    for ruleset in (without_ping, without_web):
+        assert guest.configure(ruleset).healthy
+        passed.append(len(guest.feed(OUTSIDE, data)))
+    assert passed == [1, 1, 1, 1, 0]
+
+
+def test_a_router_is_refused_by_a_guest_that_began_as_a_bridge(guest: GuestBridge) -> None:
+    assert guest.configure(RULES).healthy
+    assert guest.configure(RULES, router={}) == Health(
+        False,
+        "the ruleset cannot be read: router must be given when the guest begins: this one passes frames on as they are",
+    )

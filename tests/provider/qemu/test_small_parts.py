@@ -15,7 +15,7 @@ from vafw.machine.report import LinkCounters
 from vafw.provider.qemu.child import path_of, sealed
 from vafw.provider.qemu.counters import link_counters
 from vafw.provider.qemu.guest.forged import forged_frames
-from vafw.provider.qemu.image import GuestImage, runs
+from vafw.provider.qemu.image import GuestImage, runs, wants_libraries
 from vafw.provider.qemu.tamper import Tamper
 from vafw.provider.qemu.wire import Wire
 from vafw.trace import Value
@@ -51,6 +51,19 @@ def test_a_tamper_of_what_is_not_there_is_refused(text: str) -> None:
 
 def test_each_vm_runs_what_the_plan_gives_it() -> None:
     assert [runs(vm) for vm in office_plan().vms] == ["filter", "program", "desktop"]
+
+
+@pytest.mark.parametrize(
+    ("source", "wants"),
+    [
+        (b"from cryptography.exceptions import InvalidTag\n", True),
+        (b"import json\nimport cryptography\n", True),
+        (b"from vafw.trace import Value  # no cryptography\n", False),
+        (b"from cryptographyx import y\n", False),
+    ],
+)
+def test_a_program_that_imports_what_is_packed_for_agents_has_it_unpacked_at_boot(source: bytes, wants: bool) -> None:
+    assert wants_libraries({"__init__.py": b"", "guest.py": source}) is wants
 
 
 def test_a_link_counts_what_its_two_ends_counted() -> None:

@@ -31,7 +31,9 @@ from vafw.hw.pci.display import BYTES_PER_PIXEL, DisplayRegister
 from vafw.hw.vmx.guest import GuestCpu, GuestProgram, Running
 from vafw.hw.vmx.operation import Hlt, Operation, Vmcall
 from vafw.provider.model.network_port import PORT_BYTES, PORTS_GPA, NetworkPort
-from vafw.provider.model.offers import (
+from vafw.trace import Value
+from vafw.traffic.appliance import Outcome, PacketAppliance
+from vafw.traffic.offers import (
     ActsByItself,
     CreateProgram,
     Draws,
@@ -41,8 +43,6 @@ from vafw.provider.model.offers import (
     Reconfigures,
     Starts,
 )
-from vafw.trace import Value
-from vafw.traffic.appliance import Outcome, PacketAppliance
 from vafw.vmm.boot import BootInformation, FunctionInformation
 from vafw.vmm.hypercall import MAXIMUM_REPORT, MAXIMUM_TEXT, Hypercall
 from vafw.vmm.vm import Vector

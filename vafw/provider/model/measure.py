@@ -30,7 +30,7 @@ VMM_PARTS: Final = (
     "__init__.py", "address.py", "errors.py", "register.py", "trace.py", "wire.py",
     "tcg", "txt", "fabric", "hw", "vmm", "traffic",
     "provider/__init__.py", "provider/model/__init__.py", "provider/model/guest.py",
-    "provider/model/network_port.py", "provider/model/offers.py", "provider/model/ring_driver.py",
+    "provider/model/network_port.py", "provider/model/ring_driver.py",
 )  # fmt: skip
 """Parts of the package that the VMM's image holds: the VMM with what it stands on, the kernel that it gives every VM,
 and the library that appliances decide with. An image carries the program that calls these and not what it calls, so

@@ -58,6 +58,7 @@ class ModelProvider:
         | Capability.WIRE_CAPTURE_FILE
         | Capability.WIRE_TAP
         | Capability.SEVERAL_UPLINKS
+        | Capability.INTERPRETED_RULES
     )
 
     def __init__(

@@ -118,14 +118,17 @@ def wire_port(plan: Plan) -> Port:
 
 
 def mac_of(plan: Plan, port: Port) -> str:
-    """The MAC address of a port: the machine's own where the user's OS is, as the path in between is transparent.
+    """The MAC address of a port: that of the plan where the VM takes part in the network, a router or the user's OS.
 
-    The others are made of the names, locally administered; no frame on the path bears them.
+    The machine's own is at the end of the path where all in between is transparent, else outside at the router. The
+    others are made of the names, locally administered; no frame on the path bears them.
     """
-    if port.vm == plan.path[-1]:
-        given = plan.vm(port.vm).config.get("mac")
-        if isinstance(given, str):
-            return given
+    config = plan.vm(port.vm).config
+    router = config.get("router")
+    link = router.get(port.port) if isinstance(router, dict) else None
+    given = link.get("mac") if isinstance(link, dict) else config.get("mac") if port.vm == plan.path[-1] else None
+    if isinstance(given, str):
+        return given
     made = hashlib.sha256(f"{plan.name} {port}".encode()).digest()
     return ":".join(f"{each:02x}" for each in (0x52, 0x54, 0x01, *made[:3]))
 

@@ -168,7 +168,7 @@ def _shared_libraries(root: Path, names: Iterable[str]) -> dict[str, Entry]:
 
 def _kernel_modules(root: Path) -> dict[str, Entry]:
     modules = kernel_modules.find(root / "lib/modules")
-    lists = {"devices": kernel_modules.DEVICES, "filter": kernel_modules.FILTER}
+    lists = {"devices": kernel_modules.DEVICES, "filter": kernel_modules.FILTER, "router": kernel_modules.ROUTER}
     entries: dict[str, Entry] = {}
     for name, wanted in lists.items():
         order = kernel_modules.load_order(wanted, modules)

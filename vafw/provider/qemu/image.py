@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from vafw.errors import PlatformUnable
 from vafw.plan.plan import VmPlan, VmRole, canonical_json
 from vafw.provider.qemu.base import Base, compile_tree, images_folder
 from vafw.provider.qemu.cpio import Entry, archive, read_tree
+from vafw.provider.qemu.guest.libraries import BOOT_SCRIPT
 
 COMMAND_LINE: Final = "console=ttyS0 quiet loglevel=4 panic=-1 random.trust_cpu=on net.ifnames=0 audit=0" + (
     " rootfstype=ramfs"
@@ -58,6 +60,8 @@ AGENT_PARTS: Final = (
 AGENT: Final = "agent"
 """The package of the agent's program, beside the appliances."""
 _APPLIANCES: Final = "vafw_appliances"
+_FOR_AGENTS: Final = re.compile(rb"^(?:from|import) cryptography\b", re.MULTILINE)
+"""How a program imports something of `recipe.AGENT_MODULES`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,14 @@ def build_image(vm: VmPlan, base: Base) -> GuestImage:
         agent = _program(vm.image.folder.parent / AGENT)
         parts += [archive({"agent.cpio.gz": Entry.file(base.agent)}), _compiled(library | agent)]
     own = {"vafw/image.json": Entry.file(canonical_json(dict(description)))}
+    if vm.role is VmRole.APPLIANCE and wants_libraries(_program(vm.image.folder)):
+        own["vafw/libraries"] = Entry.file(BOOT_SCRIPT.encode())
     return GuestImage(vm.image.name, base.kernel, b"".join((*parts, archive(own))))
+
+
+def wants_libraries(program: Mapping[str, bytes]) -> bool:
+    """Whether a program of these files cannot be imported without what is packed for agents."""
+    return any(_FOR_AGENTS.search(source) for source in program.values())
 
 
 def _program(folder: Path) -> dict[str, bytes]:

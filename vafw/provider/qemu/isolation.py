@@ -11,7 +11,7 @@ from vafw.clock import Clock
 from vafw.machine.report import IsolationCheck
 from vafw.plan.plan import Plan
 from vafw.provider.qemu.argv import mac_of, wire_port
-from vafw.provider.qemu.guest.forged import FORGED_SOURCE, PRIVATE_ETHERTYPE
+from vafw.provider.qemu.guest.forged import FORGED_DESTINATION, PRIVATE_ETHERTYPE
 from vafw.provider.qemu.processes import VirtualMachine
 from vafw.provider.qemu.wire import Wire
 
@@ -42,7 +42,7 @@ async def check_isolation(
     await clock.sleep(SETTLE_S)
     left = tuple(wire.left)
     ethertype = [frame for frame in left if frame[12:14] == PRIVATE_ETHERTYPE]
-    forged = [frame for frame in left if frame[12:14] == b"\x08\x00" and frame[26:30] == FORGED_SOURCE]
+    forged = [frame for frame in left if frame[12:14] == b"\x08\x00" and frame[30:34] == FORGED_DESTINATION]
     return (
         look,
         IsolationCheck("send a private ethertype", name, target, not ethertype, f"{len(ethertype)} reached the wire"),

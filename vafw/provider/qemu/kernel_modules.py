@@ -17,18 +17,27 @@ _DEPENDS: Final = re.compile(rb"\0depends=([^\0]*)\0")
 
 DEVICES: Final = ("virtio_pci", "virtio_net", "virtio_console")
 """Drivers of the devices that every VM has."""
-FILTER: Final = (
-    "bridge",
+_NFTABLES: Final = (
     "nf_tables",
-    "nf_conntrack_bridge",
     "nft_ct",
-    "nft_meta_bridge",
     "nft_log",
     "nf_log_syslog",
     "nft_objref",
-    "nft_reject_bridge",
+    "nft_limit",
+    "nf_conntrack_netlink",
 )
+FILTER: Final = (*_NFTABLES, "bridge", "nf_conntrack_bridge", "nft_meta_bridge", "nft_reject_bridge")
 """What a VM that filters on a bridge needs besides."""
+ROUTER: Final = (
+    *_NFTABLES,
+    "nft_fib_inet",
+    "nft_reject_inet",
+    "nft_chain_nat",
+    "nft_nat",
+    "nf_flow_table_inet",
+    "nft_flow_offload",
+)
+"""What a VM that filters and routes needs besides: the family inet, translation, the flow table."""
 BUILT_IN: Final = frozenset({"ipv6"})
 
 

@@ -17,10 +17,11 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
+from secrets import token_bytes
 from typing import Final, final
 
 from vafw.attest.attester import BootCounts
@@ -101,8 +102,11 @@ class QemuProvider:
         script: Sequence[Value] = (),
         tamper: Tamper | None = None,
         uplink: Uplink = ANSWERS,
+        secret_of: Callable[[str], bytes] | None = None,
     ) -> None:
         """`state` keeps the TPM from run to run; `answers` is behind the wire, unless there is another `uplink`.
+
+        `secret_of` has the secret of each VM that keeps one, by name; without it each has one for this run.
 
         In the folder `notes` stands what a killed run leaves behind. It must be one that one run holds at a time: what
         is noted there is ended.
@@ -115,6 +119,7 @@ class QemuProvider:
         self._tamper = tamper
         self._answers = answers
         self._uplink = uplink
+        self._secret_of = secret_of or cache(lambda _vm: token_bytes(32))
         self._staged = canonical_json(plan.to_json())
         self._run: _Run | None = None
         self._accelerator = ""
@@ -385,9 +390,10 @@ class QemuProvider:
                 continue
 
     def _told(self, name: str, config: Mapping[str, Value]) -> dict[str, Value]:
-        """A configuration as the guest gets it: the user's OS has a script besides."""
+        """A configuration as the guest gets it: one may have a secret besides, and the user's OS has a script."""
         is_user = self._plan.vm(name).role is VmRole.USER_OS
-        return dict(config) | ({"name": self._plan.name, "script": self._script} if is_user else {})
+        secret = {"secret": self._secret_of(name).hex()} if self._plan.vm(name).has_secret else {}
+        return dict(config) | secret | ({"name": self._plan.name, "script": self._script} if is_user else {})
 
     def _ports(self, name: str) -> dict[str, str]:
         return {port: mac_of(self._plan, Port(name, port)) for port in self._plan.vm(name).ports}

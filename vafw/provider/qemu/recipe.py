@@ -48,5 +48,6 @@ INIT: Final = """\
 /bin/busybox mount -t tmpfs tmp /run
 while read -r module; do /bin/busybox insmod "/modules/$module.ko"; done < /modules/devices
 export PYTHONPATH=/vafw PATH=/usr/sbin:/bin HOME=/run
+if test -e /vafw/libraries; then . /vafw/libraries; fi
 exec /usr/bin/python3.11 -S -s -B -m vafw.provider.qemu.guest
 """

@@ -7,6 +7,7 @@ tap:NAME   a tap interface of the host, made and given to this user by somebody 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_address, ip_interface
@@ -15,6 +16,7 @@ from typing import Final
 from vafw.errors import UsageError
 from vafw.plan.plan import Plan
 from vafw.trace import Value
+from vafw.traffic.appliance import OUTSIDE
 
 _TAP: Final = "tap:"
 
@@ -57,14 +59,27 @@ class Uplink:
 
 
 def _user_network(plan: Plan) -> tuple[str, str]:
-    """The user OS's IPv4 network and its gateway there, in whose place QEMU answers."""
-    config = plan.vm(plan.path[-1]).config
+    """The IPv4 network that the wire is of, and its gateway there, in whose place QEMU answers.
+
+    It is the router's outside where the first hop is one, and the user OS's own where all hops are transparent.
+    """
+    who, config = _on_the_wire(plan)
     addresses = [ip_interface(each) for each in _texts(config.get("addresses"))]
     networks = [each.network for each in addresses if each.version == 4]
     gateways = [each for each in map(ip_address, _texts(config.get("gateway"))) if each.version == 4]
     if not networks or not gateways:
-        raise UsageError("the user OS must have an IPv4 address and a gateway for --wire user to stand in for it")
+        raise UsageError(f"{who} must have an IPv4 address and a gateway for --wire user to stand in for it")
     return str(networks[0]), str(gateways[0])
+
+
+def _on_the_wire(plan: Plan) -> tuple[str, Mapping[str, Value]]:
+    """Whose addresses the wire sees, and what they are."""
+    for hop in plan.path[1:-1]:
+        router = plan.vm(hop).config.get("router")
+        outside = router.get(OUTSIDE) if isinstance(router, dict) else None
+        if isinstance(outside, dict):
+            return f"the outside of {hop}", outside
+    return "the user OS", plan.vm(plan.path[-1]).config
 
 
 def _texts(value: Value | None) -> list[str]:

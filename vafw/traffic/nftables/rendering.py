@@ -11,7 +11,9 @@ and lets neighbours find each other.
 
 The kernel does by itself what the engine has its own words for: it drops malformed packets on input, reassembles
 fragments before its tracker sees them, and answers ARP and neighbour discovery instead of passing it on. A bridge
-passes no frame with two VLAN tags, and takes one with a tag for the connection of the same packets without.
+passes no frame with two VLAN tags, and takes one with a tag for the connection of the same packets without. It has no
+flow table either (nf_flow_table_inet registers none for that family): `offload` says what a kernel may do, and a bridge
+goes on asking its chain.
 """
 
 from __future__ import annotations
@@ -141,6 +143,10 @@ def _uses_maps(ruleset: Ruleset, family: Family, layout: Layout) -> bool:
     return layout == "maps" or (layout == "auto" and family == "inet" and len(ruleset.rules) > MOST_FLAT_RULES)
 
 
+def _uses_flow_table(ruleset: Ruleset, family: Family) -> bool:
+    return ruleset.offload and family == "inet"
+
+
 def _objects(ruleset: Ruleset, interfaces: Sequence[str], written: Rules) -> dict[str, str]:
     """Counters, limits, the sets that DNS answers fill, and the flow table."""
     rules = {rule.name: rule for rule in ruleset.rules}
@@ -152,7 +158,7 @@ def _objects(ruleset: Ruleset, interfaces: Sequence[str], written: Rules) -> dic
     for name, stem in written.sets.items():
         for version, kind in _NAMED_SET.items():
             found[f"set {stem}-v{version}"] = f'type {kind}; flags timeout; comment "{name}";'
-    if ruleset.offload:
+    if _uses_flow_table(ruleset, written.family):
         devices = ", ".join(f'"{each}"' for each in interfaces)
         found["flowtable fast"] = f"hook ingress priority filter; devices = {{ {devices} }};"
     return found
@@ -164,7 +170,7 @@ def _body(ruleset: Ruleset, written: Rules) -> Iterator[str]:
         yield f'arp htype 1 arp ptype ip arp hlen 6 arp plen 4 counter accept comment "{NEIGHBOUR}"'
         for on_link in (*_ON_LINK, *_inner_links(ruleset)):
             yield f'ip6 hoplimit 255 {_NEIGHBOUR_TYPES} {on_link} counter accept comment "{NEIGHBOUR}"'
-    if ruleset.offload:
+    if _uses_flow_table(ruleset, written.family):
         yield "meta l4proto { tcp, udp } ct state established flow add @fast"
     yield from written.statements(ruleset.rules_for([State.ESTABLISHED]), State.ESTABLISHED)
     yield f'ct state established counter accept comment "{ESTABLISHED}"'

@@ -2,9 +2,11 @@
 
 channel     one JSON object a line, to and from the platform
 interfaces  the guest's network interfaces, named as the plan names its ports
-filter      a ruleset, enforced by the guest's own kernel on a bridge
+filter      a ruleset, enforced by the guest's own kernel; bridging and routing are what joins its ports
+tracked     the kernel's connections, forgotten where new rules would not accept them
 program     a packet appliance's program, between two ports
 agent       the process of the configuration agent, where the platform wants one
+libraries   what few programs need, and only they and agents have unpacked
 relay       the agent's way to the broker; frames is what goes over its port
 desktop     the user's OS: the host's own network stack, a script, a screen
 """

@@ -52,6 +52,8 @@ class _Guest:
         self._image = image
         self._selector = selector
         self._part: Filter | Program | Desktop | None = None
+        self._acting: Program | None = None
+        """The part, where it is one that may act by itself."""
         self._agent: AgentProcess | None = None
         self._relay: Relay | None = None
 
@@ -59,24 +61,53 @@ class _Guest:
         """Answer whoever asks."""
         self._selector.register(self._channel, selectors.EVENT_READ, self._listen)
         while True:
-            due_s = self._agent.due_in_s() if self._agent is not None else None
-            if self._agent is not None and due_s == 0:
+            if self._agent is not None and self._agent.due_in_s() == 0:
                 self._selector.register(self._agent.start(), selectors.EVENT_READ, self._listen_to_agent)
-            for ready, _ in self._selector.select(due_s or None):
+            if self._acting is not None and self._acting.due_in_s() == 0:
+                self._acting.act()
+            for ready, _ in self._selector.select(self._due_in_s()):
                 ready.data()
+
+    def _due_in_s(self) -> float | None:
+        """Seconds until something is to be done that nobody asks for; None where there is no such thing."""
+        parts = (each.due_in_s() for each in (self._agent, self._acting) if each is not None)
+        return min((due_s for due_s in parts if due_s is not None), default=None)
 
     def _listen(self) -> None:
         for request in self._channel.receive():
             if self._part is None and "ports" not in request:
                 self._channel.send({"id": request["id"], "error": "this guest was not configured yet"})
                 continue
-            self._part = self._part or _begin(self._channel, self._image, request, self._selector)
+            if self._part is None:
+                self._begin(request)
+            assert self._part is not None
             if request["do"] == "manage":
                 self._manage(request)
             elif request["do"] == "end-agent":
                 self._end_agent(request)
             else:
                 _answer(self._channel, self._part, request, self._agent)
+
+    def _begin(self, request: Mapping[str, Value]) -> None:
+        """The image's part, made when the first request says which ports there are."""
+        ports = request["ports"]
+        if not isinstance(ports, dict):
+            raise ValueError(f"the first request must name the ports, not {ports!r}")
+        interfaces.name_ports({name: str(mac) for name, mac in ports.items()})
+        if self._image["runs"] == "filter":
+            from vafw.provider.qemu.guest.filter import Filter  # deferred, as the others: imports take time here
+
+            self._part = Filter()
+        elif self._image["runs"] == "desktop":
+            from vafw.provider.qemu.guest.desktop import Desktop
+
+            self._part = Desktop(next(iter(ports)))
+        else:
+            from vafw.provider.qemu.guest.program import Program
+
+            self._part = self._acting = Program(self._image["module"], tuple(ports), self._log)
+            for source, take in self._acting.sources():
+                self._selector.register(source, selectors.EVENT_READ, take)
 
     def _manage(self, request: Mapping[str, Value]) -> None:
         """Have an agent: the first one, or one with another mandate in place of the one that there is."""
@@ -123,36 +154,15 @@ class _Guest:
             if healthy:
                 self._channel.news("health", healthy=healthy, reason=reason)
 
+    def _log(self, line: str) -> None:
+        self._channel.news("log", line=line)
+
     def _let_agent_go(self) -> str:
         if self._agent is None:
             return ""
         if self._agent.channel is not None:
             self._selector.unregister(self._agent.channel)
         return self._agent.ended()
-
-
-def _begin(
-    channel: Channel, image: Mapping[str, str], request: Mapping[str, Value], selector: selectors.BaseSelector
-) -> Filter | Program | Desktop:
-    """The image's part, made when the first request says which ports there are."""
-    ports = request["ports"]
-    if not isinstance(ports, dict):
-        raise ValueError(f"the first request must name the ports, not {ports!r}")
-    interfaces.name_ports({name: str(mac) for name, mac in ports.items()})
-    if image["runs"] == "filter":
-        from vafw.provider.qemu.guest.filter import Filter  # deferred, as the others: imports take time here
-
-        return Filter()
-    if image["runs"] == "desktop":
-        from vafw.provider.qemu.guest.desktop import Desktop
-
-        return Desktop(next(iter(ports)))
-    from vafw.provider.qemu.guest.program import Program
-
-    program = Program(image["module"], tuple(ports), lambda line: channel.news("log", line=line))
-    for source, take in program.sources():
-        selector.register(source, selectors.EVENT_READ, take)
-    return program
 
 
 def _answer(

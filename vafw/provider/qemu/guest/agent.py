@@ -20,25 +20,15 @@ from collections.abc import Mapping
 from typing import Final, final
 
 from vafw.provider.qemu.guest.channel import Channel
+from vafw.provider.qemu.guest.libraries import ENVIRONMENT, UNPACK
 from vafw.trace import Value
 
-_UNPACKED: Final = "/run/agent"
-_UNPACK: Final = f"""
+_START: Final = f"""
 echo 1000 > /proc/self/oom_score_adj
-if ! test -d {_UNPACKED}; then
-    rm -rf {_UNPACKED}.new && mkdir {_UNPACKED}.new && cd {_UNPACKED}.new || exit
-    gunzip -c /agent.cpio.gz | cpio -i -d && mv {_UNPACKED}.new {_UNPACKED} && rm /agent.cpio.gz || exit
-fi
+{UNPACK}
 exec "$@"
 """
-"""What only the agent needs is unpacked when it first starts: the guest boots sooner. Short of memory, it goes."""
-_LIBRARIES: Final = ("python3.11", "python3.11/lib-dynload", "python3/dist-packages")
-_ENVIRONMENT: Final = {
-    "PYTHONPATH": ":".join(("/vafw", *(f"{_UNPACKED}/usr/lib/{each}" for each in _LIBRARIES))),
-    "LD_LIBRARY_PATH": f"{_UNPACKED}/usr/lib/x86_64-linux-gnu:{_UNPACKED}/lib/x86_64-linux-gnu",
-    "OPENSSL_MODULES": f"{_UNPACKED}/usr/lib/x86_64-linux-gnu/ossl-modules",
-    "TMPDIR": "/run",
-}
+"""Short of memory, it is the agent that goes."""
 _PAUSE_S: Final = 1.0
 """Between the end of a child and the next one."""
 
@@ -69,8 +59,8 @@ class AgentProcess:
     def start(self) -> Channel:
         """Start a child."""
         ours, theirs = socket.socketpair()
-        command = ["/bin/busybox", "sh", "-c", _UNPACK, "agent", sys.executable, "-S", "-s", "-B", "-m", self._module]
-        self._process = subprocess.Popen(command, stdin=theirs.fileno(), env=os.environ | _ENVIRONMENT)
+        command = ["/bin/busybox", "sh", "-c", _START, "agent", sys.executable, "-S", "-s", "-B", "-m", self._module]
+        self._process = subprocess.Popen(command, stdin=theirs.fileno(), env=os.environ | ENVIRONMENT)
         theirs.close()
         self._channel = Channel(ours.detach(), pauses=0)
         self._channel.send({"agent": dict(self._agent), "broker": list(self._broker)})

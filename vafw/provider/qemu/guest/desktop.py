@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import errno
 import socket
+import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface
 from pathlib import Path
 from typing import Final, TypeAlias, final
@@ -28,6 +30,9 @@ RESOLVE_TRIES_S: Final = (2.0, 4.0)
 CONNECT_PATIENCE_S: Final = 7.0
 PING_TRIES: Final = 3
 _SCREEN: Final = Path("/dev/tty1")
+_NEIGHBOURS: Final = Path("/proc/net/arp")
+_COMPLETE: Final = 2
+"""ATF_COM (arp(7))."""
 _CLEAR: Final = "\x1b[2J\x1b[H\x1b[?25l"
 _SIGNS: Final = {"ok": "\x1b[32m+\x1b[0m"}
 _REFUSED: Final = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES, errno.ECONNRESET})
@@ -41,6 +46,7 @@ class Desktop:
         self._interface = interface
         self.ports = (interface,)
         self._addresses: list[str] = []
+        self._gateways: list[Address] = []
         self._resolvers: list[Address] = []
         self._script: Sequence[Value] = ()
         self._steps: list[Value] = []
@@ -52,7 +58,7 @@ class Desktop:
         self._steps, self._over = [], False
         self._name = str(config.get("name", "user-os"))
         self._script = _list(config.get("script"))
-        gateways = [ip_address(str(each)) for each in _list(config.get("gateway"))]
+        gateways = self._gateways = [ip_address(str(each)) for each in _list(config.get("gateway"))]
         self._resolvers = [ip_address(str(each)) for each in _list(config.get("resolvers"))] or gateways
         self._addresses = [str(each) for each in _list(config.get("addresses"))]
         self._set_up(gateways)
@@ -92,11 +98,12 @@ class Desktop:
 
     def do_shout(self, answer: Callable[[Answer], None]) -> None:
         """Send frames that no rule lets pass: a private ethertype, and an IPv4 packet from a forged source."""
+        frames = forged_frames(*_met(self._gateways))
         with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
             raw.bind((self._interface, 0))
-            for frame in forged_frames():
+            for frame in frames:
                 raw.send(frame)
-        answer({"sent": len(forged_frames())})
+        answer({"sent": len(frames)})
 
     def _set_up(self, gateways: Sequence[Address]) -> None:
         interfaces.write("/proc/sys/net/ipv6/conf/all/accept_dad", "0")
@@ -219,6 +226,17 @@ def _ask(resolver: Address, name: str, kind: str) -> tuple[str, list[Address]]:
             wanted = [each for each in answer.rr if QTYPE[each.rtype] == kind]
             return outcome, [ip_address(str(each.rdata)) for each in wanted]
     return "timed out", []
+
+
+def _met(hosts: Iterable[Address]) -> Iterator[bytes]:
+    """The MAC addresses by which hosts of the link are reached, of those over IPv4 that answer."""
+    for each in (str(host) for host in hosts if host.version == 4):
+        with suppress(subprocess.SubprocessError):  # whether or not it answers an echo, it was asked after
+            interfaces.run("ping", "-c", "1", "-W", "1", each)
+        for line in _NEIGHBOURS.read_text().splitlines()[1:]:
+            address, _, flags, mac, *_ = line.split()
+            if address == each and int(flags, 16) & _COMPLETE:
+                yield bytes.fromhex(mac.replace(":", ""))
 
 
 def _function(folder: Path) -> str:

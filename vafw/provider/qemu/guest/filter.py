@@ -1,8 +1,16 @@
-"""A firewall as a guest: the policy's ruleset, enforced by the guest's own kernel between two ports of a bridge.
+"""A firewall as a guest: the policy's ruleset, enforced by the guest's own kernel between its two ports.
 
-The bridge has no address and the guest says nothing of its own on the path. The order is what keeps it closed: the
-table is loaded before a port joins the bridge, and a new table replaces the old one in one transaction, so that each
-packet meets one of them whole. A table that the kernel refuses changes nothing.
+    ruleset ─▶ nft -c ─▶ nft, one transaction ─▶ first: ports up
+                                              └▶ later: forget denied connections ─▶ flow table, where there is one
+
+Whether the ports are joined by a bridge or by a router, which the topology says, is `bridging`'s and `routing`'s. The
+order is what keeps it closed: the table is loaded before a port carries anything, and a new table replaces the old one
+in one transaction, so that each packet meets one of them whole. A table that the kernel refuses changes nothing.
+
+The hard part is a connection that is open when the rules change. A kernel goes on passing what it has tracked; so each
+tracked connection whose first packet the new rules would not accept is forgotten, before anybody is told that they are
+in force. While that lasts there is no flow table: a flow in it would be passed without any rule being asked, and 6.1
+does not forget such a connection.
 """
 
 from __future__ import annotations
@@ -10,19 +18,49 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Final, final
+from dataclasses import replace
+from typing import Final, Protocol, final
 
 from vafw.provider.qemu.guest import interfaces
 from vafw.trace import Value
 from vafw.traffic.appliance import INSIDE, OUTSIDE
-from vafw.traffic.nftables.rendering import nftables_text
+from vafw.traffic.nftables.table import Table
 from vafw.traffic.rule import Ruleset
 
 _NFT: Final = "/usr/sbin/nft"
-_BRIDGE: Final = "path"
-_TABLE: Final = ("bridge", "vafw")
 _TIMEOUT_S: Final = 30
+
+
+class Way(Protocol):
+    """What joins the two ports."""
+
+    def accepts(self, config: Mapping[str, Value]) -> None:
+        """ValueError where a later configuration wants another way."""
+        ...
+
+    def table(self, ruleset: Ruleset) -> Table:
+        """The rules as the kernel takes them; ValueError says what of them it cannot."""
+        ...
+
+    def guard(self) -> str:
+        """Text for ``nft -f`` of what holds whatever the rules are; empty where there is no such thing."""
+        ...
+
+    def join(self) -> None:
+        """Let the ports carry frames; the table is in force."""
+        ...
+
+    def fault(self) -> str:
+        """Why it carries nothing, or more than it may; empty where it does as it should."""
+        ...
+
+    def forget_denied(self, ruleset: Ruleset) -> int:
+        """Forget the connections that these rules would not accept; how many there were."""
+        ...
+
+    def report(self, ruleset: Ruleset) -> Mapping[str, Value]:
+        """What there is to say besides the rules' counters."""
+        ...
 
 
 @final
@@ -32,64 +70,76 @@ class Filter:
     ports = (OUTSIDE, INSIDE)
 
     def __init__(self) -> None:
-        interfaces.load_modules("filter")
         interfaces.keep_silent()
+        self._way: Way | None = None
         self._ruleset: Ruleset | None = None
+        self._table: Table | None = None
 
     def configure(self, config: Mapping[str, Value]) -> tuple[bool, str]:
         """Enforce `config["ruleset"]` from now on; where the kernel refuses it, the old one stays in force."""
-        if "router" in config:
-            return False, "this guest passes frames on as they are, and the topology wants a router"
         try:
             ruleset = Ruleset.from_config(config["ruleset"])
-            _nft("-f", "-", text=nftables_text(ruleset, inside=INSIDE, outside=OUTSIDE, family="bridge"))
+            way = self._way_of(config)
+            whole, slow = way.table(ruleset), way.table(replace(ruleset, offload=False))
+            _nft("-c", "-f", "-", text=way.guard() + whole.text())
+            _nft("-f", "-", text=way.guard() + (slow if self._way else whole).text())
         except (KeyError, ValueError) as error:
             return False, f"the ruleset cannot be read: {error}"
         except subprocess.CalledProcessError as error:
             return False, f"nft refuses the ruleset: {error.stderr.strip().splitlines()[0]}"
-        first, self._ruleset = self._ruleset is None, ruleset
-        if first:
-            _bridge_the_ports()
+        self._ruleset, self._table = ruleset, whole
+        if self._way is None:
+            self._way = way
+            way.join()
+        else:
+            way.forget_denied(ruleset)
+            if edit := whole.edit_from(slow):
+                _nft("-f", "-", text=edit)
         return self.probe()
 
     def probe(self) -> tuple[bool, str]:
-        """Whether the kernel holds the table, with policy drop and every rule, and the bridge joins both ports."""
-        if self._ruleset is None:
+        """Whether the kernel holds the table, with policy drop and every rule, and the ports are joined."""
+        if self._ruleset is None or self._table is None or self._way is None:
             return False, "no ruleset was loaded yet"
-        listed = _listed()
+        listed = _listed(self._table)
         chains = [each["chain"] for each in listed if "chain" in each]
         policies = {str(chain.get("policy")) for chain in chains if chain.get("name") == "forward"}
         counters = {str(each["counter"]["name"]) for each in listed if "counter" in each}
         missing = [rule.name for rule in self._ruleset.rules if f"rule-{rule.name}" not in counters]
-        joined = {each.name for each in Path("/sys/class/net", _BRIDGE, "brif").iterdir()}
         if policies != {"drop"} or missing:
             return False, f"the kernel must hold the table whole, and lacks {', '.join(missing) or 'its policy'}"
-        if joined != {INSIDE, OUTSIDE}:
-            return False, "the bridge must join both ports"
-        return True, f"nftables holds {len(self._ruleset.rules)} rules, policy drop, and the bridge is up"
+        fault = self._way.fault()
+        name = type(self._way).__name__.lower()
+        return not fault, fault or f"nftables holds {len(self._ruleset.rules)} rules, policy drop, and the {name} is up"
 
     def report(self) -> Mapping[str, Value]:
         """Packets and bytes by rule, as the kernel counted them."""
-        counted = [each["counter"] for each in _listed() if "counter" in each]
+        if self._ruleset is None or self._table is None or self._way is None:
+            return {}
+        counted = [each["counter"] for each in _listed(self._table) if "counter" in each]
         rules: dict[str, Value] = {
             str(each["name"]).removeprefix("rule-"): {"packets": each["packets"], "bytes": each["bytes"]}
             for each in counted
         }
-        return {"enforced-by": "nftables", "rules": rules}
+        return {"enforced-by": "nftables", "rules": rules, **self._way.report(self._ruleset)}
+
+    def _way_of(self, config: Mapping[str, Value]) -> Way:
+        """The way there is, or the first one that a configuration asks for."""
+        if self._way is not None:
+            self._way.accepts(config)
+            return self._way
+        if "router" in config:
+            from vafw.provider.qemu.guest.routing import Router  # deferred: a bridge needs nothing of it
+
+            return Router(config["router"])
+        from vafw.provider.qemu.guest.bridging import Bridge
+
+        return Bridge()
 
 
-def _bridge_the_ports() -> None:
-    interfaces.run("brctl", "addbr", _BRIDGE)
-    for setting, value in (("stp_state", "0"), ("forward_delay", "0"), ("multicast_snooping", "0")):
-        interfaces.write(f"/sys/class/net/{_BRIDGE}/bridge/{setting}", value)
-    for port in (OUTSIDE, INSIDE):
-        interfaces.run("brctl", "addif", _BRIDGE, port)
-        interfaces.up(port)
-    interfaces.up(_BRIDGE)
-
-
-def _listed() -> list[dict[str, dict[str, Value]]]:
-    listed: list[dict[str, dict[str, Value]]] = json.loads(_nft("-j", "list", "table", *_TABLE))["nftables"]
+def _listed(table: Table) -> list[dict[str, dict[str, Value]]]:
+    listed: list[dict[str, dict[str, Value]]]
+    listed = json.loads(_nft("-j", "list", "table", table.family, table.name))["nftables"]
     return listed
 
 

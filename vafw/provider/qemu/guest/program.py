@@ -1,7 +1,8 @@
 """A packet appliance as a guest: its program, the same that the model runs, between two real interfaces.
 
 Frames are read and written by packet sockets (packet(7)). The kernel takes a VLAN tag off a frame and says it beside;
-it is put back, as the program is to see what was on the path.
+it is put back, as the program is to see what was on the path. What a program may offer besides deciding on frames is in
+`vafw.traffic.offers`, as on the model.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import Final, final
 from vafw.provider.qemu.guest import interfaces
 from vafw.trace import Value
 from vafw.traffic.appliance import PacketAppliance
+from vafw.traffic.condition import CLOCK_IS_SET_AFTER_S
+from vafw.traffic.offers import ActsByItself, Frames, KnowsTheDate, Reconfigures, Starts
 
 _ALL_PROTOCOLS: Final = 3
 """ETH_P_ALL."""
@@ -28,6 +31,7 @@ _PROMISCUOUS: Final = 1
 _AUX: Final = struct.Struct("IIIHHHH")
 """struct tpacket_auxdata: status, length, captured, two offsets, tag, tag protocol."""
 _VLAN_VALID, _VLAN_PROTOCOL_VALID = 0x10, 0x40
+DEFAULT_TIMER_PERIOD_S: Final = 0.1
 _LONGEST_FRAME: Final = 65_536
 _BATCH: Final = 64
 
@@ -43,17 +47,32 @@ class Program:
         self._log = log
         self._sockets: dict[str, socket.socket] = {}
         self._program: PacketAppliance | None = None
+        self._timed: ActsByItself | None = None
+        self._due_s = 0.0
 
     def configure(self, config: Mapping[str, Value]) -> tuple[bool, str]:
         """Make the program of `config` and let it decide from the next frame on; a failed probe changes nothing."""
+        before = self._program
         try:
-            made = self._create(config)
+            made = before.reconfigured(config) if isinstance(before, Reconfigures) else self._create(config)
         except (ValueError, KeyError) as error:
             return False, f"the program refuses its configuration: {error}"
         healthy, reason = made.probe()
         if healthy:
             self._program = made
+            self._begin(made)
         return healthy, reason
+
+    def due_in_s(self) -> float | None:
+        """Seconds until the program is to act by itself; None where it never does."""
+        return None if self._timed is None else max(0.0, self._due_s - time.monotonic())
+
+    def act(self) -> None:
+        """Let the program send what it wants to by itself."""
+        if self._timed is not None:
+            now_s = time.monotonic()
+            self._due_s = now_s + float(getattr(self._timed, "timer_period_s", DEFAULT_TIMER_PERIOD_S))
+            self._send(self._timed.on_timer(now_s))
 
     def sources(self) -> Iterator[tuple[socket.socket, Callable[[], None]]]:
         """Each port's socket, and what to do when a frame is there."""
@@ -71,6 +90,17 @@ class Program:
         """What the program counted."""
         return {} if self._program is None else self._program.report()
 
+    def _begin(self, program: object) -> None:
+        """Take what it offers besides deciding on frames, and let it send what it begins with."""
+        now_s = time.monotonic()
+        self._timed = program if isinstance(program, ActsByItself) else None
+        self._due_s = now_s
+        if isinstance(program, KnowsTheDate):
+            wall_s = time.time()
+            program.clock_set(wall_s - now_s if wall_s >= CLOCK_IS_SET_AFTER_S else None)
+        if isinstance(program, Starts):
+            self._send(program.start(now_s))
+
     def _take(self, port: str) -> None:
         for _ in range(_BATCH):
             try:
@@ -82,10 +112,13 @@ class Program:
 
     def _decide(self, program: PacketAppliance, port: str, frame: bytes) -> None:
         verdict = program.handle(port, frame, time.monotonic())
-        for leaves_by, each in verdict.emit:
-            self._sockets[leaves_by].send(each)
+        self._send(verdict.emit)
         if verdict.log:
             self._log(verdict.log)
+
+    def _send(self, frames: Frames) -> None:
+        for leaves_by, each in frames:
+            self._sockets[leaves_by].send(each)
 
 
 def _open(interface: str) -> socket.socket:
