@@ -109,6 +109,8 @@ class Street:
     verdicts: list[Verdict] = field(default_factory=list)
     connections: list[Connection] = field(default_factory=list)
     heard: dict[Connection, bytearray] = field(default_factory=dict)
+    reads: bool = True
+    """Whether the user reads what comes."""
 
     def __post_init__(self) -> None:
         self.user = Stack(USER_MAC, [ip_interface(each) for each in self.addresses], [])
@@ -163,7 +165,7 @@ class Street:
         """Until nobody has anything to send."""
         while True:
             for connection in self.connections:
-                self.heard[connection] += connection.read()
+                self._read(connection)
                 connection.flush(self.now_s)
                 for segment in connection.outbox:
                     self.user.send(address(connection.ends.version, connection.ends.peer), TCP, segment)
@@ -200,4 +202,8 @@ class Street:
         for connection in self.connections:
             if connection.ends == ends:
                 connection.receive(segment_in(frame, packet), self.now_s)
-                self.heard[connection] += connection.read()
+                self._read(connection)
+
+    def _read(self, connection: Connection) -> None:
+        if self.reads:
+            self.heard[connection] += connection.read()

@@ -488,6 +488,29 @@ def test_no_more_clients_are_taken_than_there_is_room_for() -> None:
     assert street.fetch(GET).startswith(OK)
 
 
+def test_those_who_have_closed_make_room_for_others() -> None:
+    street = Street(proxy())
+    for _ in range(MOST_CONNECTIONS + 10):
+        assert street.fetch(GET).startswith(OK)
+    report: Any = street.proxy.report()
+    assert (report["turned-away"], report["open"]) == (0, MOST_CONNECTIONS)
+    street.wait(5)
+    assert street.proxy.report()["open"] == 0
+
+
+def test_a_client_that_reads_slowly_gets_the_rest_after_the_site_has_closed() -> None:
+    body = b"z" * 120_000
+    street = Street(proxy(), Origin(b"HTTP/1.1 200 OK\r\n\r\n" + body))
+    client, heard = street.open(), bytearray()
+    street.reads = False
+    street.say(client, GET)
+    while not client.peer_is_done and street.now_s < 400:
+        street.wait(CLOSE_PATIENCE_S - 1)
+        heard += client.read(8_000)
+        street.settle()
+    assert bytes(heard).endswith(body)
+
+
 def test_a_head_that_dribbles_is_not_waited_for_longer_than_others() -> None:
     street = Street(proxy())
     client = street.open()

@@ -93,6 +93,16 @@ def test_a_proxy_that_could_not_do_its_work_is_refused(tmp_path: Path, old: str,
     assert [each for each in about if each.startswith("VAFW-T")] == found
 
 
+def test_a_person_sees_what_the_proxy_was_asked_for(vafw: Vafw) -> None:
+    out = vafw("up", FOLDER / "topology.yaml", "--script", FOLDER / "script.yaml", "--until-idle").out
+    table = out[out.index("proxy: latest 3 of 3 requests") :].splitlines()
+    assert [line.split() for line in table[3:6]] == [
+        ["GET", "www.example.com:80", "→", "allowed", "allow", "www.example.com"],
+        ["CONNECT", "www.example.com:443", "→", "allowed", "allow", "www.example.com"],
+        ["GET", "news.example.org:80", "✗", "blocked", "not", "in", "allow"],
+    ]
+
+
 def test_what_squid_would_get_names_the_same_sites(vafw: Vafw) -> None:
     lines: Any = vafw("policy", "compile", FOLDER / "topology.yaml", "--target", "squid").out.splitlines()
     assert [line for line in lines if line.startswith("acl allowed")] == [

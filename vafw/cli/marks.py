@@ -22,6 +22,8 @@ MARKS: Final = {
     "accept": ("→", "green"),
     "drop": ("✗", "red"),
     "reject": ("✗", "red"),
+    "allowed": ("→", "green"),
+    "blocked": ("✗", "red"),
     "passed": ("→", "green"),
     "answered": ("↩", "cyan"),
     "dropped": ("✗", "red"),

@@ -29,6 +29,7 @@ _WIDE: Final = 110
 _BESIDE_INSTANCE: Final = 76
 """Columns that the table of isolation checks needs without its last column."""
 _FLOWS_SHOWN: Final = 10
+_REQUESTS_SHOWN: Final = 10
 
 Json = Mapping[str, Any]
 
@@ -183,6 +184,8 @@ def _traffic(snapshot: Json) -> Iterable[RenderableType]:
         yield from _rules(vm)
     for vm in snapshot["vms"]:
         yield from _flows(vm)
+    for vm in snapshot["vms"]:
+        yield from _requests(vm)
 
 
 def _rules(vm: Json) -> Iterable[RenderableType]:
@@ -214,6 +217,22 @@ def _flows(vm: Json) -> Iterable[RenderableType]:
         )
         for flow in shown:
             table.add_row(_flow(flow), word(flow["outcome"]), flow["rule"], str(flow["packets"]))
+        yield _below(table)
+
+
+def _requests(vm: Json) -> Iterable[RenderableType]:
+    """What a proxy was asked for at last."""
+    latest = vm["appliance"].get("latest")
+    if latest:
+        shown = latest[-_REQUESTS_SHOWN:]
+        table = plain_table(
+            f"{vm['name']}: latest {len(shown)} of {sum(vm['appliance']['requests'].values())} requests",
+            "request",
+            "verdict",
+            "rule",
+        )
+        for each in shown:
+            table.add_row(f"{each['method']} {each['site']}".strip(), word(each["verdict"]), each["rule"])
         yield _below(table)
 
 

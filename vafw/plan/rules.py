@@ -34,9 +34,14 @@ PROTOCOLS: Final = {"tcp": TCP, "udp": UDP, "icmp": ICMP, "icmpv6": ICMPV6}
 def zones(documents: DocumentSet) -> Mapping[str, tuple[Selector, ...]]:
     """Every zone that a rule of this policy may name.
 
-    An appliance that declares no address is none: a rule that names it would match everything or nothing.
+    An appliance that declares no address is none: a rule that names it would match everything or nothing. A proxy is
+    on the user's side, as the user is; the addresses of others may be those of a server that they only guard.
     """
-    appliances = {use.name: (Selector(None, own_addresses(use)),) for use in appliance_uses(documents) if use.addresses}
+    appliances = {
+        use.name: (Selector(INSIDE if use.enforces("proxy") else None, own_addresses(use)),)
+        for use in appliance_uses(documents)
+        if use.addresses
+    }
     user = user_os(documents)
     return {
         **{name: own_zone(members) for name, members in documents.policy.model.traffic.zones.items()},

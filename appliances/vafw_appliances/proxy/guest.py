@@ -135,12 +135,21 @@ class Proxy:
 
     def _open(self, client: Connection, now_s: float) -> bool:
         """Take a client's new connection, if there is room for one."""
-        if not self._network.has_room or len(self._sessions) >= MOST_CONNECTIONS:
+        if len(self._sessions) >= MOST_CONNECTIONS:
+            self._make_room(now_s)
+        if len(self._sessions) >= MOST_CONNECTIONS:
             self._record.turned_away += 1
             return False
         self._record.connections += 1
         self._sessions[client] = Session(client, self._network, self._record, now_s)
         return True
+
+    def _make_room(self, now_s: float) -> None:
+        """Forget the session that has been settled for longest, if one is."""
+        settled = next((each for each in self._sessions.values() if each.is_settled), None)
+        if settled is not None:
+            settled.forget()
+            self._step(settled, now_s)
 
     def _step(self, session: Session, now_s: float) -> None:
         session.step(self._settings.rules, self._settings.station.addresses, now_s)

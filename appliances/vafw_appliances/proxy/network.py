@@ -57,11 +57,6 @@ class Network:
             version for version in (4, 6) if version in own & {each.version for each in self._station.gateways}
         )
 
-    @property
-    def has_room(self) -> bool:
-        """Whether another client is taken."""
-        return len(self._connections[INSIDE]) < MOST_CONNECTIONS
-
     def receive(self, port: str, frame: bytes, now_s: float, opened: Callable[[Connection], bool]) -> Connection | None:
         """Take a frame for the proxy; the connection it is of. `opened` is told of a new one, and may refuse it."""
         stack = self._stacks[port]
@@ -69,8 +64,7 @@ class Network:
         if arrival is None:
             return None
         if arrival.packet.protocol != TCP:
-            self._take_other(port, arrival, now_s)
-            return None
+            return self._take_other(port, arrival, now_s)
         packet = arrival.packet
         ends = Ends(packet.version, packet.destination, packet.destination_port, packet.source, packet.source_port)
         segment = segment_in(frame, packet)
@@ -135,18 +129,19 @@ class Network:
         self._connections[INSIDE][ends] = made
         return made
 
-    def _take_other(self, port: str, arrival: Arrival, now_s: float) -> None:
+    def _take_other(self, port: str, arrival: Arrival, now_s: float) -> Connection | None:
         """A resolver's answer, or what an ICMP error says of a connection; all else is met with silence."""
         if port == OUTSIDE and self.resolver.receive(arrival, now_s):
-            return
+            return None
         error = icmp_error(arrival)
         known = self._connections[port].get(error.ends) if error is not None else None
         if error is None or known is None:
-            return
+            return None
         if error.packet_bytes is None:
             known.unreachable()
         else:
             known.too_large(error.packet_bytes, now_s)
+        return known
 
     def _first(self) -> int:
         return int.from_bytes(self._random(4), "big")

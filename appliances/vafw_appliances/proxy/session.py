@@ -33,7 +33,9 @@ ANSWER_PATIENCE_S: Final = 60.0
 IDLE_S: Final = 300.0
 """Seconds without a byte either way until a tunnel or an answer has been forgotten by its ends."""
 CLOSE_PATIENCE_S: Final = 10.0
-"""Seconds that a client has to read what is left for it and to close."""
+"""Seconds in which a client has to read something of what is left for it, or to close."""
+LONGEST_CLOSE_S: Final = 300.0
+"""Seconds after which it is cut however much it reads: a window of 64 KiB is gone by then at two kilobits a second."""
 
 
 class Phase(Enum):
@@ -70,11 +72,19 @@ class Session:
         self._answer: Answer | None = None
         self._rule = ""
         self._is_counted = False
+        self._told = 0
+        """Bytes that the client had acknowledged when it last acknowledged any while the session closes."""
+        self._told_s = now_s
 
     @property
     def is_over(self) -> bool:
         """Whether nothing is left to be done."""
         return self.client.end is not None and (self._origin is None or self._origin.end is not None)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is left but to answer the last words of either end again."""
+        return self.client.is_settled and (self._origin is None or self._origin.is_settled)
 
     @property
     def is_resolving(self) -> bool:
@@ -125,6 +135,10 @@ class Session:
             decision = rules.judge(self._request.site, self.asker)
             if not decision.allowed:
                 self.cut(f"not allowed any more: {decision.rule}")
+
+    def forget(self) -> None:
+        """End it at once, without a word."""
+        self._end()
 
     def cut(self, reason: str) -> None:
         """End it at once, without a page."""
@@ -299,7 +313,7 @@ class Session:
         self._finish(now_s)
 
     def _finish(self, now_s: float) -> None:
-        self._phase, self._since_s = Phase.CLOSING, now_s
+        self._phase, self._since_s, self._told_s = Phase.CLOSING, now_s, now_s
         if self._lookup is not None:
             self._network.resolver.forget(self._lookup)
 
@@ -317,8 +331,10 @@ class Session:
             self.client.shut()
         if self.client.end is not None and origin is not None and not origin.is_settled:
             origin.abort()
-        if now_s - self._since_s >= CLOSE_PATIENCE_S:
-            self._end()
+        if self.client.sent_bytes != self._told:
+            self._told, self._told_s = self.client.sent_bytes, now_s
+        if now_s - self._told_s >= CLOSE_PATIENCE_S or now_s - self._since_s >= LONGEST_CLOSE_S:
+            self.forget()
 
     def _end(self) -> None:
         self._phase = Phase.CLOSING
