@@ -108,6 +108,7 @@ async def _lived(folder: Path) -> Home:
         await platform.launch()
         for vm in bench.plan.vms:
             home.health[vm.name] = await platform.start(vm.name)
+            assert home.health[vm.name].healthy, home.health
         home.isolation = await platform.check_isolation()
         await platform.carry()
         report = platform.report()
