@@ -206,7 +206,7 @@ NAMED = "    - {name: named, from: user-os, to: www.example.com, service: ssh, a
     ("rule", "what"),
     [
         (OVERNIGHT, "nftables can hold a window of time only within one day; write two rules, one for each day"),
-        (NAMED, "it is not told which addresses www.example.com has"),
+        (NAMED, "nobody tells the kernel which addresses www.example.com has"),
     ],
 )
 def test_a_rule_that_no_kernel_can_hold_is_refused_where_the_platform_has_nothing_else(

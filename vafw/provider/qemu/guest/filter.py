@@ -24,6 +24,7 @@ from typing import Final, Protocol, final
 from vafw.provider.qemu.guest import interfaces
 from vafw.trace import Value
 from vafw.traffic.appliance import INSIDE, OUTSIDE
+from vafw.traffic.conditions import patterns_of
 from vafw.traffic.nftables.table import Table
 from vafw.traffic.rule import Ruleset
 
@@ -78,7 +79,7 @@ class Filter:
     def configure(self, config: Mapping[str, Value]) -> tuple[bool, str]:
         """Enforce `config["ruleset"]` from now on; where the kernel refuses it, the old one stays in force."""
         try:
-            ruleset = Ruleset.from_config(config["ruleset"])
+            ruleset = _told_apart(Ruleset.from_config(config["ruleset"]))
             way = self._way_of(config)
             whole, slow = way.table(ruleset), way.table(replace(ruleset, offload=False))
             _nft("-c", "-f", "-", text=way.guard() + whole.text())
@@ -135,6 +136,14 @@ class Filter:
         from vafw.provider.qemu.guest.bridging import Bridge
 
         return Bridge()
+
+
+def _told_apart(ruleset: Ruleset) -> Ruleset:
+    """The rules, none of which names a host: one that forbids it would let it pass. ValueError where one does."""
+    named = next(patterns_of(ruleset), None)
+    if named is not None:
+        raise ValueError(f"nobody tells the kernel which addresses {named} has")
+    return ruleset
 
 
 def _listed(table: Table) -> list[dict[str, dict[str, Value]]]:
