@@ -87,7 +87,8 @@ class Router:
         if frame[0] & 1 or group or local:
             return Verdict(Outcome.DROPPED, NOT_MINE)
         source = (version, packet.source)
-        if source in self._own.addresses or self._links.side_of(source) != port:
+        nobody = source in self._own.addresses or self._links.is_broadcast(source)
+        if nobody or self._links.side_of(source) != port:
             return Verdict(Outcome.DROPPED, SPOOFED)
         if (version, packet.destination) in self._own.addresses:
             echo = (packet.protocol, packet.icmp_type) == ECHO[version] and not packet.is_fragment
