@@ -14,12 +14,11 @@ from vafw.traffic.appliance import INSIDE, Outcome, Verdict, opposite
 from vafw.traffic.engine import Decision, Engine
 from vafw.traffic.frame import ARP, Frame, Malformed, parse, transport_checksum_holds
 from vafw.traffic.packet import ICMPV6
-from vafw.traffic.reason import NEIGHBOUR, OWN, SPOOFED
+from vafw.traffic.reason import NEIGHBOUR, NOT_MINE, OWN, SPOOFED
 from vafw.traffic.routed import ECHO, Host, Links, Neighbours, asked_for, said_of, time_exceeded
 from vafw.traffic.rule import Action
 from vafw.traffic.translation import hop_taken
 
-NOT_MINE: Final = "(not mine)"
 HOP_LIMIT: Final = "(hop limit)"
 NO_ROUTE: Final = "(no route)"
 _GROUPS: Final = {4: 0xE0 << 24, 6: 0xFF << 120}

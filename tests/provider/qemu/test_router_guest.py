@@ -148,7 +148,11 @@ def test_the_flow_table_carries_an_established_stream_and_its_rule_counts_its_fi
     stream = Stream(guest, 4000).open()
     assert [stream.passes(side) for side in (INSIDE, OUTSIDE, INSIDE, OUTSIDE)] == [1] * 4
     assert offloaded(guest) == 1
-    assert guest.report()["rules"]["web"]["packets"] == 1
+    rules = guest.report()["rules"]
+    assert rules["web"]["packets"] == 1
+    assert rules["(established)"]["packets"] == 2  # two of the handshake, the second of which made it a flow
+    assert [stream.passes(side) for side in (INSIDE, OUTSIDE)] == [1, 1]
+    assert guest.report()["rules"]["(established)"]["packets"] == 2
 
 
 def test_a_stream_in_the_flow_table_goes_on_where_the_new_rules_accept_it(guest: GuestRouter) -> None:
