@@ -158,13 +158,17 @@ def test_frames_for_another_station_and_to_groups_are_left_alone() -> None:
     assert bench.feed(INSIDE, group).rule == "(not mine)"
 
 
+FORGED = ("203.0.113.9", "198.51.100.2", "192.168.77.255")
+"""Of the other side, of its own, of all hosts."""
+
+
 def test_a_source_of_the_other_side_or_of_its_own_is_forged() -> None:
     bench = Bench().introduce()
-    from_inside = [IP(src=source, dst="203.0.113.5") / UDP() for source in ("203.0.113.9", "198.51.100.2")]
+    from_inside = [IP(src=source, dst="203.0.113.5") / UDP() for source in FORGED]
     from_outside = IP(src="192.168.77.9", dst="192.168.77.2") / UDP()
     verdicts = [bench.feed(INSIDE, from_user(each)) for each in from_inside]
     verdicts.append(bench.feed(OUTSIDE, from_gateway(from_outside)))
-    assert [(each.outcome, each.rule, each.emit) for each in verdicts] == [(Outcome.DROPPED, "(spoofed)", ())] * 3
+    assert [(each.outcome, each.rule, each.emit) for each in verdicts] == [(Outcome.DROPPED, "(spoofed)", ())] * 4
 
 
 def test_a_packet_to_all_hosts_of_the_inside_is_no_packet_of_its_own() -> None:

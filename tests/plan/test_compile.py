@@ -206,7 +206,7 @@ def test_a_rule_that_no_kernel_can_hold_is_refused_where_the_platform_has_nothin
         compile_plan(documents, EVERYTHING & ~Capability.INTERPRETED_RULES)
     assert caught.value.message == (
         "firewall must hold every rule of the policy in its kernel, and cannot: "
-        "it is not told which addresses www.example.com has"
+        "nobody tells the kernel which addresses www.example.com has"
     )
 
 

@@ -129,7 +129,7 @@ def _refuse_interpreted(documents: DocumentSet, use: VmUse) -> None:
     try:
         nftables_text(ruleset, inside=INSIDE, outside=OUTSIDE, family=family, own=own, layout="flat")
         if named is not None:
-            raise ValueError(f"it is not told which addresses {named} has")
+            raise ValueError(f"nobody tells the kernel which addresses {named} has")
     except ValueError as error:
         raise PlatformUnable(
             f"{use.name} must hold every rule of the policy in its kernel, and cannot: {error}",

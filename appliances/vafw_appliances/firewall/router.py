@@ -15,13 +15,12 @@ from vafw.traffic.appliance import INSIDE, OUTSIDE, Outcome, Verdict, uplink_por
 from vafw.traffic.engine import Decision, Engine
 from vafw.traffic.frame import ARP, Frame, Malformed, parse, transport_checksum_holds
 from vafw.traffic.packet import ICMPV6
-from vafw.traffic.reason import NEIGHBOUR, OWN, SPOOFED
+from vafw.traffic.reason import NEIGHBOUR, NOT_MINE, OWN, SPOOFED
 from vafw.traffic.routed import ECHO, Host, Links, Neighbours, asked_for, question, said_of, time_exceeded
 from vafw.traffic.rule import Action
 from vafw.traffic.translation import hop_taken
 from vafw.traffic.uplinks import Uplinks
 
-NOT_MINE: Final = "(not mine)"
 HOP_LIMIT: Final = "(hop limit)"
 NO_ROUTE: Final = "(no route)"
 _GROUPS: Final = {4: 0xE0 << 24, 6: 0xFF << 120}
@@ -115,7 +114,8 @@ class Router:
         if frame[0] & 1 or group or local:
             return Verdict(Outcome.DROPPED, NOT_MINE)
         source = (version, packet.source)
-        if source in self._own.addresses or not self._links.may_come_from(source, port):
+        nobody = source in self._own.addresses or self._links.is_broadcast(source)
+        if nobody or not self._links.may_come_from(source, port):
             return Verdict(Outcome.DROPPED, SPOOFED)
         if (version, packet.destination) in self._own.addresses:
             echo = (packet.protocol, packet.icmp_type) == ECHO[version] and not packet.is_fragment

@@ -38,6 +38,7 @@ class GuestRouter:
     def __init__(self, guest: FirewallGuest, router: Mapping[str, Any]) -> None:
         """`router` is its configuration but for the MAC addresses, which are the VM's."""
         self._guest = guest
+        self._asked = False
         self.macs = {side: bytes.fromhex(guest.ports[side].replace(":", "")) for side in (OUTSIDE, INSIDE)}
         self.router: dict[str, Value] = {side: {"mac": guest.ports[side], **router[side]} for side in (OUTSIDE, INSIDE)}
 
@@ -57,11 +58,18 @@ class GuestRouter:
     def feed(self, side: str, frame: bytes) -> Seen:
         """Put a frame in on one side; the frames that came out on both but for questions after neighbours.
 
-        The second marker is for what the first one's poll kept back (generic receive offload).
+        The second marker is for what the first one's poll kept back (generic receive offload), and there is one more
+        for as long as the guest asks after neighbours: what it asks for them waits.
         """
         self._send(side, frame)
-        first, second = self.until_marker(side), self.until_marker(side)
-        return {each: first[each] + second[each] for each in (OUTSIDE, INSIDE)}
+        seen: Seen = {OUTSIDE: [], INSIDE: []}
+        rounds = 2
+        while rounds:
+            self._asked = False
+            for each, frames in self.until_marker(side).items():
+                seen[each] += frames
+            rounds = 2 if self._asked else rounds - 1
+        return seen
 
     def until_marker(self, side: str) -> Seen:
         """What comes out before a marker that goes in now on that side."""
@@ -84,6 +92,7 @@ class GuestRouter:
         frame = self._guest.ends[side].recv(65536, socket.MSG_DONTWAIT)
         answer = answered(frame, HOST_MACS[side])
         if answer is not None:
+            self._asked = True
             self._send(side, answer)
         return [] if answer is not None else [frame]
 

@@ -28,7 +28,16 @@ INNER = {4: ["10.1.0.2", "10.1.0.3"], 6: ["2001:db8:1::2", "2001:db8:1::3"]}
 OUTER = {4: ["203.0.113.5", "198.18.2.9"], 6: ["2001:db8:ffff::5", "fd00:1234:2::9"]}
 OWN = {4: ["10.1.0.1", "198.18.2.1"], 6: ["2001:db8:1::1", "fd00:1234:2::1"]}
 STRANGE = {
-    4: ["169.254.1.1", "224.0.0.5", "239.1.2.3", "255.255.255.255", "10.1.0.255", "240.0.0.1"],
+    4: [
+        "169.254.1.1",
+        "224.0.0.5",
+        "239.1.2.3",
+        "255.255.255.255",
+        "10.1.0.255",
+        "10.1.0.0",
+        "198.18.2.255",
+        "240.0.0.1",
+    ],
     6: ["fe80::7", "ff02::1", "ff0e::1:2", "ff02::2"],
 }
 
@@ -41,7 +50,7 @@ def odd_frames(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
         usual, far = (INNER, OUTER) if side == INSIDE else (OUTER, INNER)
         hosts = [usual, far, OWN, STRANGE]
         source = random.choice(random.choices(hosts, (8, 2, 1, 1))[0][version])
-        destination = random.choice(random.choices([far, usual, OWN, STRANGE], (4, 2, 4, 2))[0][version])
+        destination = random.choice(random.choices([far, usual, OWN, STRANGE], (4, 2, 4, 3))[0][version])
         hops = random.choice((0, 1, 1, 2, 64, 64, 64))
         header = IP(src=source, dst=destination, ttl=hops, id=random.randrange(65536)) if version == 4 else IPv6(
             src=source, dst=destination, hlim=hops

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.benches import require_qemu
+from tests.contract.benches import require_guests, require_qemu
 from tests.provider.qemu.office import office_plan
 from vafw.errors import PlatformUnable
 from vafw.provider.qemu.base import build_base, images_folder, load_base
@@ -42,3 +42,18 @@ def test_a_base_that_was_never_built_is_refused_and_told_how(tmp_path: Path, mon
         load_base()
     assert refusal.value.message == f"the guests' base must have been built, and is not there: {tmp_path / 'vmlinuz'}"
     assert refusal.value.hint == "`images/build` builds it from Debian packages, without root, in less than a minute"
+
+
+def test_a_base_of_another_recipe_is_refused_and_told_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    require_guests()
+    for each in images_folder().iterdir():
+        (tmp_path / each.name).symlink_to(each)
+    description = json.loads((images_folder() / "base.json").read_text())
+    (tmp_path / "base.json").unlink()
+    (tmp_path / "base.json").write_text(json.dumps(description | {"recipe": "00"}))
+    monkeypatch.setenv("VAFW_IMAGES", str(tmp_path))
+    with pytest.raises(PlatformUnable) as refusal:
+        load_base()
+    assert refusal.value.message == (
+        f"the guests' base must be of this vafw's recipe, and that in {tmp_path} is of another"
+    )

@@ -18,15 +18,17 @@ from scapy.packet import Raw
 from tests.contract.benches import require_guests
 from tests.provider.qemu.guest_router import GuestRouter, guest_router
 from tests.provider.qemu.odd_frames import ROUTER, odd_frames
-from tests.provider.qemu.router_comparison import compare
+from tests.provider.qemu.router_comparison import ROUTER_MAC, compare
 from tests.traffic.random_policy import EVERYTHING, MARKER, policies
 from tests.traffic.random_traffic import random_traffic
+from tests.traffic.test_against_nftables import CAPTURES, OFFICE, USER_MAC
 from vafw.machine.report import Health
 from vafw.traffic.address_set import AddressSet
 from vafw.traffic.appliance import INSIDE, OUTSIDE
 from vafw.traffic.nat import Nat, PortForward
 from vafw.traffic.packet import TCP as TCP_NUMBER
 from vafw.traffic.packet import UDP as UDP_NUMBER
+from vafw.traffic.pcap import read_capture
 from vafw.traffic.rule import Action, Rule, Ruleset, Selector
 from vafw.traffic.services import SERVICES
 
@@ -53,6 +55,16 @@ WEB = Ruleset(
     nat=Nat(HIDDEN),
 )
 NO_WEB = replace(WEB, rules=(MARKER, WEB.rules[2]))
+USERS = AddressSet.from_texts(["10.0.0.2", "2001:db8:a::2"])
+OFFICE_HIDDEN = replace(OFFICE, inside=USERS.union(HIDDEN), nat=Nat(USERS))
+OFFICE_ROUTER = {
+    **ROUTER,
+    INSIDE: {"addresses": ["10.0.0.3/31", "2001:db8:a::3/127", *ROUTER[INSIDE]["addresses"]]},
+}
+"""One whose inside has the user of the captures; all that the user speaks to is outside."""
+LONGEST = 1514
+CAPTURED = 4000
+"""Frames of a capture at most."""
 OUT, BACK = IP(src="10.1.0.2", dst="203.0.113.5"), IP(src="203.0.113.5", dst="198.18.2.1")
 
 
@@ -136,7 +148,11 @@ def test_the_flow_table_carries_an_established_stream_and_its_rule_counts_its_fi
     stream = Stream(guest, 4000).open()
     assert [stream.passes(side) for side in (INSIDE, OUTSIDE, INSIDE, OUTSIDE)] == [1] * 4
     assert offloaded(guest) == 1
-    assert guest.report()["rules"]["web"]["packets"] == 1
+    rules = guest.report()["rules"]
+    assert rules["web"]["packets"] == 1
+    assert rules["(established)"]["packets"] == 2  # two of the handshake, the second of which made it a flow
+    assert [stream.passes(side) for side in (INSIDE, OUTSIDE)] == [1, 1]
+    assert guest.report()["rules"]["(established)"]["packets"] == 2
 
 
 def test_a_stream_in_the_flow_table_goes_on_where_the_new_rules_accept_it(guest: GuestRouter) -> None:
@@ -191,6 +207,30 @@ def test_rules_that_the_kernel_refuses_change_nothing(guest: GuestRouter) -> Non
         "the ruleset cannot be read: a router has one interface for each VLAN; rules about VLANs are for a bridge"
     )
     assert Stream(guest, 4005).open().passes(OUTSIDE) == 1
+
+
+def test_a_rule_that_names_a_host_is_refused_and_changes_nothing(guest: GuestRouter) -> None:
+    assert guest.configure(WEB).healthy
+    named = Rule("named", USER, (Selector(None, EVERYTHING, ("www.example.com",)),), (), Action.DROP)
+    assert guest.configure(replace(WEB, rules=(MARKER, named, *WEB.rules[1:]))) == Health(
+        False, "the ruleset cannot be read: nobody tells the kernel which addresses www.example.com has"
+    )
+    assert Stream(guest, 4006).open().passes(OUTSIDE) == 1
+
+
+@pytest.mark.parametrize("capture", [each for each in CAPTURES if each.exists()], ids=lambda each: str(each.name))
+def test_captured_traffic_is_hidden_as_the_models_program_hides_it(capture: Path) -> None:
+    require_guests()
+    frames = [each.data for each in read_capture(capture) if len(each.data) <= LONGEST][:CAPTURED]
+    traffic = [
+        (INSIDE if each[6:12] == USER_MAC else OUTSIDE, (each[:6] if each[0] & 1 else ROUTER_MAC) + each[6:])
+        for each in frames
+    ]
+    with tempfile.TemporaryDirectory(prefix="vafw-") as name, guest_router(Path(name), OFFICE_ROUTER) as made:
+        result = compare(made, OFFICE_HIDDEN, traffic)
+    assert result.found == []
+    assert result.packets > len(traffic) * 0.7
+    assert result.passed > len(traffic) * 0.3
 
 
 def _link(guest: GuestRouter) -> dict[str, Any]:

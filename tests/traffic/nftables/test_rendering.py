@@ -10,11 +10,13 @@ from vafw.traffic.appliance import INSIDE, OUTSIDE
 from vafw.traffic.condition import Limit
 from vafw.traffic.nat import Nat, OwnAddresses, PortForward
 from vafw.traffic.nftables.rendering import nftables_text
+from vafw.traffic.nftables.statement import Family
 from vafw.traffic.packet import TCP
 from vafw.traffic.rule import Action, Rule, Ruleset, Selector
 from vafw.traffic.services import SERVICES
 
 GOLDEN = Path(__file__).with_name("office.nft")
+FAMILIES: tuple[Family, Family] = ("inet", "bridge")
 USER = (Selector(INSIDE, AddressSet.everything()),)
 ANY = (Selector(None, AddressSet.everything()),)
 RESOLVER = (Selector(None, AddressSet.from_texts(["10.0.0.1", "2001:db8:a::1"])),)
@@ -65,3 +67,11 @@ def test_a_limit_before_a_mark_that_chooses_an_uplink_is_refused() -> None:
     assert "chain uplinks" in nftables_text(
         Ruleset((marks, limited), Action.DROP), inside="in0", outside="out0", own=own, further={"out1": (7,)}
     )
+
+
+def test_a_router_has_a_flow_table_where_one_is_wanted_and_a_bridge_never() -> None:
+    rules = Ruleset((Rule("all", USER, ANY, (), Action.ACCEPT),), Action.DROP, offload=True)
+    router, bridge = (nftables_text(rules, inside="in0", outside="out0", family=each) for each in FAMILIES)
+    assert 'flowtable fast { hook ingress priority filter; devices = { "in0", "out0" }; }' in router
+    assert "meta l4proto { tcp, udp } ct state established flow add @fast" in router
+    assert "fast" not in bridge

@@ -42,6 +42,7 @@ from vafw.provider.qemu.recipe import (
     PROTOCOLS,
     SHARED_LIBRARIES,
 )
+from vafw.trace import Value
 
 PYTHON: Final = "usr/bin/python3.11"
 STANDARD_LIBRARY: Final = "usr/lib/python3.11"
@@ -50,6 +51,8 @@ _LOADER: Final = "lib64/ld-linux-x86-64.so.2"
 _LIBRARIES: Final = "x86_64-linux-gnu"
 _BLOCK: Final = 512
 _COMPILE_TIMEOUT_S: Final = 60
+_RECIPE: Final = ("recipe.py", "kernel_modules.py")
+_BUILD: Final = "`images/build` builds it from Debian packages, without root, in less than a minute"
 _FILES: Final = ("vmlinuz", "base.cpio.gz", "agent.cpio.gz", "base.json")
 
 
@@ -68,15 +71,26 @@ def images_folder() -> Path:
 
 
 def load_base() -> Base:
-    """The base as it was built; PlatformUnable where it was not."""
+    """The base as it was built; PlatformUnable where it was not, or by another recipe than this vafw's."""
     folder = images_folder()
     try:
-        return Base(*((folder / each).read_bytes() for each in _FILES[:3]))
+        built = Base(*((folder / each).read_bytes() for each in _FILES[:3]))
+        described = (folder / "base.json").read_bytes()
     except OSError as error:
         raise PlatformUnable(
-            f"the guests' base must have been built, and is not there: {error.filename}",
-            hint="`images/build` builds it from Debian packages, without root, in less than a minute",
+            f"the guests' base must have been built, and is not there: {error.filename}", hint=_BUILD
         ) from error
+    if _recipe_of(described) != recipe_digest():
+        raise PlatformUnable(
+            f"the guests' base must be of this vafw's recipe, and that in {folder} is of another", hint=_BUILD
+        )
+    return built
+
+
+def recipe_digest() -> str:
+    """SHA-256 of what says how a base is made."""
+    sources = (Path(__file__).with_name(each).read_bytes() for each in _RECIPE)
+    return hashlib.sha256(b"".join(sources)).hexdigest()
 
 
 def build_base() -> Path:
@@ -202,11 +216,21 @@ def _python_tree(root: Path, target: Path) -> Path:
     return target
 
 
+def _recipe_of(description: bytes) -> Value:
+    """The digest that a ``base.json`` says, or nothing."""
+    try:
+        found = json.loads(description)
+    except ValueError:
+        return None
+    return found.get("recipe") if isinstance(found, dict) else None
+
+
 def _description(built: Base, packages: tuple[Package, ...]) -> str:
     description: Mapping[str, object] = {
         "kernel": hashlib.sha256(built.kernel).hexdigest(),
         "initramfs": hashlib.sha256(built.initramfs).hexdigest(),
         "agent": hashlib.sha256(built.agent).hexdigest(),
+        "recipe": recipe_digest(),
         "packages": {each.file: each.sha256 for each in packages},
     }
     return json.dumps(description, indent=1) + "\n"

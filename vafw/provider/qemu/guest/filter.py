@@ -17,18 +17,34 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Final, Protocol, final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol, final
 
 from vafw.provider.qemu.guest import interfaces
 from vafw.trace import Value
 from vafw.traffic.appliance import INSIDE, OUTSIDE
+from vafw.traffic.conditions import patterns_of
 from vafw.traffic.nftables.table import Table
 from vafw.traffic.rule import Ruleset
 
 _NFT: Final = "/usr/sbin/nft"
 _TIMEOUT_S: Final = 30
+_FORWARD: Final = ("vafw", "forward")
+"""Table and chain of the rules."""
+
+
+@dataclass(slots=True)
+class Count:
+    """Packets and bytes."""
+
+    packets: int = 0
+    bytes: int = 0
+
+    def add(self, counter: Mapping[str, int]) -> None:
+        """Add what a counter of the kernel's says."""
+        self.packets += counter["packets"]
+        self.bytes += counter["bytes"]
 
 
 class Way(Protocol):
@@ -73,12 +89,11 @@ class Filter:
         interfaces.keep_silent()
         self._way: Way | None = None
         self._ruleset: Ruleset | None = None
-        self._table: Table | None = None
 
     def configure(self, config: Mapping[str, Value]) -> tuple[bool, str]:
         """Enforce `config["ruleset"]` from now on; where the kernel refuses it, the old one stays in force."""
         try:
-            ruleset = Ruleset.from_config(config["ruleset"])
+            ruleset = _told_apart(Ruleset.from_config(config["ruleset"]))
             way = self._way_of(config)
             whole, slow = way.table(ruleset), way.table(replace(ruleset, offload=False))
             _nft("-c", "-f", "-", text=way.guard() + whole.text())
@@ -87,7 +102,7 @@ class Filter:
             return False, f"the ruleset cannot be read: {error}"
         except subprocess.CalledProcessError as error:
             return False, f"nft refuses the ruleset: {error.stderr.strip().splitlines()[0]}"
-        self._ruleset, self._table = ruleset, whole
+        self._ruleset = ruleset
         if self._way is None:
             self._way = way
             way.join()
@@ -99,11 +114,11 @@ class Filter:
 
     def probe(self) -> tuple[bool, str]:
         """Whether the kernel holds the table, with policy drop and every rule, and the ports are joined."""
-        if self._ruleset is None or self._table is None or self._way is None:
+        if self._ruleset is None or self._way is None:
             return False, "no ruleset was loaded yet"
-        listed = _listed(self._table)
+        listed = _listed()
         chains = [each["chain"] for each in listed if "chain" in each]
-        policies = {str(chain.get("policy")) for chain in chains if chain.get("name") == "forward"}
+        policies = {str(each.get("policy")) for each in chains if (each["table"], each["name"]) == _FORWARD}
         counters = {str(each["counter"]["name"]) for each in listed if "counter" in each}
         missing = [rule.name for rule in self._ruleset.rules if f"rule-{rule.name}" not in counters]
         if policies != {"drop"} or missing:
@@ -113,14 +128,10 @@ class Filter:
         return not fault, fault or f"nftables holds {len(self._ruleset.rules)} rules, policy drop, and the {name} is up"
 
     def report(self) -> Mapping[str, Value]:
-        """Packets and bytes by rule, as the kernel counted them."""
-        if self._ruleset is None or self._table is None or self._way is None:
+        """Packets and bytes by rule, and by reason that is none, as the kernel counted them."""
+        if self._ruleset is None or self._way is None:
             return {}
-        counted = [each["counter"] for each in _listed(self._table) if "counter" in each]
-        rules: dict[str, Value] = {
-            str(each["name"]).removeprefix("rule-"): {"packets": each["packets"], "bytes": each["bytes"]}
-            for each in counted
-        }
+        rules = _counted(_listed())
         return {"enforced-by": "nftables", "rules": rules, **self._way.report(self._ruleset)}
 
     def _way_of(self, config: Mapping[str, Value]) -> Way:
@@ -137,10 +148,31 @@ class Filter:
         return Bridge()
 
 
-def _listed(table: Table) -> list[dict[str, dict[str, Value]]]:
-    listed: list[dict[str, dict[str, Value]]]
-    listed = json.loads(_nft("-j", "list", "table", table.family, table.name))["nftables"]
+def _told_apart(ruleset: Ruleset) -> Ruleset:
+    """The rules, none of which names a host: one that forbids it would let it pass. ValueError where one does."""
+    named = next(patterns_of(ruleset), None)
+    if named is not None:
+        raise ValueError(f"nobody tells the kernel which addresses {named} has")
+    return ruleset
+
+
+def _listed() -> list[dict[str, Any]]:
+    """All that the kernel holds, as nft's JSON schema has it (libnftables-json(5))."""
+    listed: list[dict[str, Any]] = json.loads(_nft("-j", "list", "ruleset"))["nftables"]
     return listed
+
+
+def _counted(listed: Sequence[Mapping[str, Any]]) -> dict[str, Value]:
+    """Packets and bytes by the names of counters, and by the comments of statements that count by themselves."""
+    found: dict[str, Count] = {}
+    for each in listed:
+        if "counter" in each:
+            name = str(each["counter"]["name"]).removeprefix("rule-")
+            found.setdefault(name, Count()).add(each["counter"])
+        for part in each.get("rule", {}).get("expr", ()):
+            if isinstance(counter := part.get("counter"), dict) and "comment" in each["rule"]:
+                found.setdefault(each["rule"]["comment"], Count()).add(counter)
+    return {name: {"packets": count.packets, "bytes": count.bytes} for name, count in found.items()}
 
 
 def _nft(*words: str, text: str | None = None) -> str:

@@ -27,6 +27,7 @@ from vafw.trace import Value
 from vafw.traffic.appliance import INSIDE, OUTSIDE
 from vafw.traffic.nftables.rendering import nftables_table
 from vafw.traffic.nftables.table import Table
+from vafw.traffic.reason import NOT_MINE, SPOOFED
 from vafw.traffic.routed import Link, Links
 from vafw.traffic.rule import Ruleset
 
@@ -160,12 +161,17 @@ def _chains(links: Links) -> Iterator[str]:
         'iifname "lo" accept',
         f"iifname != {ports} drop",
         discovery,
-        "meta pkttype != host counter drop",
-        "ip daddr { 169.254.0.0/16, 224.0.0.0/3 } counter drop",
-        "ip saddr 169.254.0.0/16 counter drop",
-        "ip6 daddr { fe80::/10, ff00::/8 } counter drop",
-        "ip6 saddr fe80::/10 counter drop",
-        "fib saddr . iif oif missing counter drop",
+        *(
+            f'{each} counter drop comment "{NOT_MINE}"'
+            for each in (
+                "meta pkttype != host",
+                "ip daddr { 169.254.0.0/16, 224.0.0.0/3 }",
+                "ip saddr 169.254.0.0/16",
+                "ip6 daddr { fe80::/10, ff00::/8 }",
+                "ip6 saddr fe80::/10",
+            )
+        ),
+        f'fib saddr . iif oif missing counter drop comment "{SPOOFED}"',
     )
     yield from _chain(
         "input",
