@@ -17,13 +17,15 @@ _REFUSED: Final = re.compile(
     "|[\xad\u061c\u115f\u1160\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb]"  # unseen
     "|[\U000e0000-\U000e007f]"  # tag characters
 )
+_REFUSED_ASCII: Final = re.compile("[^\t\n\r\x20-\x7e]")
+"""The same for text without other letters, five times as fast; nearly every document is."""
 _TAB_INDENT: Final = re.compile(r"^ *\t", re.MULTILINE)
 _NAMES: Final = {"\0": "NUL", "\ufeff": "a byte order mark"}
 
 
 def refused_characters(source: Source) -> Diagnostic | None:
     """The first character of `source` that may not stand there."""
-    found = _REFUSED.search(source.text)
+    found = (_REFUSED_ASCII if source.text.isascii() else _REFUSED).search(source.text)
     if found is None:
         return None
     return Diagnostic(
@@ -37,7 +39,7 @@ def refused_characters(source: Source) -> Diagnostic | None:
 
 def refused_indentation(source: Source) -> Diagnostic | None:
     """The first line of `source` that is indented with a tab."""
-    found = _TAB_INDENT.search(source.text)
+    found = _TAB_INDENT.search(source.text) if "\t" in source.text else None
     if found is None:
         return None
     return Diagnostic(
