@@ -20,8 +20,9 @@ from vafw.clock import ManualClock, SystemClock
 from vafw.control.agent import Agent, Outcome, Report
 from vafw.control.broker_mosquitto import MosquittoBroker, installed
 from vafw.control.controller import Controller
+from vafw.control.entry import Entry
 from vafw.control.envelope import Version
-from vafw.control.ledger import Entry, Ledger
+from vafw.control.ledger import Ledger
 from vafw.control.topics import AVAIL, CONTROLLER, DESIRED, topic
 from vafw.errors import NoSuchObject
 

@@ -13,8 +13,9 @@ import pytest_asyncio
 from tests.control.parts import AGENT_KEY, BOTH, CONTROLLER_KEY, approved, statement
 from vafw.clock import ManualClock
 from vafw.control.approval import Charter, Kind
+from vafw.control.entry import Approved, Entry
 from vafw.control.envelope import Version
-from vafw.control.ledger import Approved, Entry, Ledger, LedgerDamaged, StaleGeneration
+from vafw.control.ledger import Ledger, LedgerDamaged, StaleGeneration
 from vafw.errors import NoSuchObject
 from vafw.trace import Value
 

@@ -15,8 +15,9 @@ from tests.conftest import ROOT
 from tests.control.subjects import embedded
 from tests.control.test_controller import lab_on
 from vafw.clock import ManualClock
+from vafw.control.entry import Entry
 from vafw.control.envelope import Version
-from vafw.control.ledger import Entry, Ledger
+from vafw.control.ledger import Ledger
 from vafw.errors import VafwError
 
 CLOCK = ManualClock()

@@ -17,8 +17,9 @@ from vafw.clock import ManualClock, SystemClock
 from vafw.control.agent import Agent, Identity, Outcome
 from vafw.control.bus import MqttLine
 from vafw.control.controller import Controller
+from vafw.control.entry import Entry, TrialState
 from vafw.control.envelope import EnvelopeRefused, Version, digest_of, unseal
-from vafw.control.ledger import Entry, Ledger, OnTrial, TrialState
+from vafw.control.ledger import Ledger, OnTrial
 from vafw.control.topics import CONTROLLER
 from vafw.errors import Refused
 from vafw.trace import Value

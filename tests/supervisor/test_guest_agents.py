@@ -11,8 +11,9 @@ from tests.control.parts import AGENT_KEY, BOTH, CONTROLLER_KEY, approved, state
 from vafw.clock import ManualClock
 from vafw.control.access import Access
 from vafw.control.agent import Identity, Outcome, Report
+from vafw.control.entry import Approved, Entry
 from vafw.control.envelope import Version
-from vafw.control.ledger import Approved, Entry, Ledger
+from vafw.control.ledger import Ledger
 from vafw.supervisor.guest_agents import GuestAgent
 from vafw.trace import Value
 

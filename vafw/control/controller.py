@@ -18,8 +18,9 @@ from vafw.clock import Clock
 from vafw.control import topics
 from vafw.control.agent import Outcome, Report
 from vafw.control.bus import Bus, BusLost, Line, Message
+from vafw.control.entry import Approved, Entry, TrialState
 from vafw.control.envelope import EnvelopeRefused, Version, seal, strict_json, unseal
-from vafw.control.ledger import Approved, Entry, Ledger, TrialState
+from vafw.control.ledger import Ledger
 from vafw.control.pacing import Pacing
 from vafw.control.topics import AVAIL, DESIRED, EVENT, REPORTED, Place
 from vafw.errors import NoSuchObject, VafwError

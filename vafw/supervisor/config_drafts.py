@@ -13,8 +13,9 @@ from typing import Final, final
 from vafw.control.approval import Kind, Statement
 from vafw.control.change import Change, changed, config_of, texts_of, with_texts
 from vafw.control.controller import Controller
+from vafw.control.entry import Entry
 from vafw.control.envelope import MAXIMUM_TRIAL_S, Version, digest_of
-from vafw.control.ledger import Entry, Ledger, required_on_trial
+from vafw.control.ledger import Ledger, required_on_trial
 from vafw.document.load import DocumentSet, load_topology
 from vafw.errors import UsageError
 from vafw.trace import Value

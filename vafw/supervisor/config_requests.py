@@ -22,7 +22,8 @@ from vafw.control.agent import Outcome, Report
 from vafw.control.approval import Approval, Kind, NotApproved, Statement, controller_of
 from vafw.control.change import text_at
 from vafw.control.controller import Controller, NotReported
-from vafw.control.ledger import Approved, Entry, Ledger, StaleGeneration
+from vafw.control.entry import Approved, Entry
+from vafw.control.ledger import Ledger, StaleGeneration
 from vafw.document.load import DocumentSet
 from vafw.errors import NoSuchObject, Refused, UsageError
 from vafw.machine.authority import Authority, NotAuthorised

@@ -30,8 +30,9 @@ from vafw.control.approval import Charter
 from vafw.control.broker_mosquitto import MosquittoBroker, installed
 from vafw.control.bus import Line
 from vafw.control.controller import Controller
+from vafw.control.entry import Entry
 from vafw.control.envelope import digest_of
-from vafw.control.ledger import Entry, Ledger
+from vafw.control.ledger import Ledger
 from vafw.control.pacing import Pacing
 from vafw.control.topics import CONTROLLER
 from vafw.document.load import DocumentSet, load_topology

@@ -13,7 +13,8 @@ from typing import final
 
 from vafw.control.access import Access
 from vafw.control.agent import Identity, Outcome, Report, Running, Spent
-from vafw.control.ledger import Entry, Ledger
+from vafw.control.entry import Entry
+from vafw.control.ledger import Ledger
 from vafw.control.start import Start
 from vafw.machine.mandate import Mandate
 
