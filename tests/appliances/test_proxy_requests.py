@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from http.client import parse_headers
+from io import BytesIO
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -185,6 +188,72 @@ def test_any_bytes_are_a_request_or_refused(data: bytes) -> None:
         assert head_length(again) == len(again)
         assert again.lower().count(b"\r\nhost:") == 1
         assert again.count(b"\r\nConnection: close\r\n") == 1
+
+
+FIELD_NAMES = [
+    *[
+        "Content-Length",
+        "content-length",
+        "Transfer-Encoding",
+        "Connection",
+        "Host",
+        "TE",
+        "Upgrade",
+        "X-A",
+        "x_a",
+        "Keep-Alive",
+        "Via",
+    ],
+    "Transfer-Encoding ",
+    "Content\tLength",
+    "Proxy-Connection",
+]
+FIELD_VALUES = [
+    *[
+        "5",
+        "0",
+        "05",
+        "5,5",
+        "chunked",
+        "Chunked",
+        "identity",
+        "close",
+        "keep-alive",
+        "x-a",
+        "content-length",
+        "Transfer-Encoding",
+        "www.example.com",
+    ],
+    " 5 ",
+    "chunked, chunked",
+    "\x0bchunked",
+    "",
+    "5\r\n 6",
+]
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.lists(st.tuples(st.sampled_from(FIELD_NAMES), st.sampled_from(FIELD_VALUES)), max_size=4))
+def test_a_reader_that_is_not_ours_finds_the_same_end_in_what_goes_on(fields: list[tuple[str, str]]) -> None:
+    """Python's own parser of heads, which forgives much, as the origin."""
+    head = get(URL, *[f"{name}: {value}" for name, value in fields], method="POST")
+    try:
+        length = head_length(head)
+    except MalformedHead:
+        return
+    assert length == len(head)
+    request = read_request(head)
+    if isinstance(request, Refusal):
+        return
+    theirs = parse_headers(BytesIO(request.onward.partition(b"\r\n")[2]))
+    lengths, codings = theirs.get_all("content-length", []), theirs.get_all("transfer-encoding", [])
+    assert len(lengths) + len(codings) <= 1
+    assert isinstance(request.body, Chunked) == ([each.lower() for each in codings] == ["chunked"])
+    if isinstance(request.body, Counted):
+        assert len(request.body.take(bytes(100))) == int((lengths or ["0"])[0])
+    assert theirs.get_all("host") == ["www.example.com"]
+    assert theirs.get_all("connection") == ["close"]
+    assert not {"te", "upgrade", "keep-alive", "via", "proxy-connection"} & {each.lower() for each in theirs}
 
 
 @settings(deadline=None)
