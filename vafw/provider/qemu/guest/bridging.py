@@ -23,6 +23,8 @@ _BRIDGE: Final = "path"
 class Bridge:
     """The transparent way."""
 
+    closed = frozenset({("vafw", "forward")})
+
     def __init__(self) -> None:
         interfaces.load_modules("filter")
 

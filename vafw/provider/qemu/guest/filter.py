@@ -30,8 +30,6 @@ from vafw.traffic.rule import Ruleset
 
 _NFT: Final = "/usr/sbin/nft"
 _TIMEOUT_S: Final = 30
-_FORWARD: Final = ("vafw", "forward")
-"""Table and chain of the rules."""
 
 
 @dataclass(slots=True)
@@ -49,6 +47,9 @@ class Count:
 
 class Way(Protocol):
     """What joins the two ports."""
+
+    closed: frozenset[tuple[str, str]]
+    """Tables and chains that must be there, and drop what no rule of theirs lets pass."""
 
     def accepts(self, config: Mapping[str, Value]) -> None:
         """ValueError where a later configuration wants another way."""
@@ -118,11 +119,12 @@ class Filter:
             return False, "no ruleset was loaded yet"
         listed = _listed()
         chains = [each["chain"] for each in listed if "chain" in each]
-        policies = {str(each.get("policy")) for each in chains if (each["table"], each["name"]) == _FORWARD}
+        closed = {(each["table"], each["name"]) for each in chains if each.get("policy") == "drop"}
+        lacking = [f"the closed chain {name} of {table}" for table, name in sorted(self._way.closed - closed)]
         counters = {str(each["counter"]["name"]) for each in listed if "counter" in each}
-        missing = [rule.name for rule in self._ruleset.rules if f"rule-{rule.name}" not in counters]
-        if policies != {"drop"} or missing:
-            return False, f"the kernel must hold the table whole, and lacks {', '.join(missing) or 'its policy'}"
+        lacking += [rule.name for rule in self._ruleset.rules if f"rule-{rule.name}" not in counters]
+        if lacking:
+            return False, f"the kernel must hold every table whole, and lacks {', '.join(lacking)}"
         fault = self._way.fault()
         name = type(self._way).__name__.lower()
         return not fault, fault or f"nftables holds {len(self._ruleset.rules)} rules, policy drop, and the {name} is up"

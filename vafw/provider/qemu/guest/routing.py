@@ -84,6 +84,8 @@ _WHOLE_STACK: Final = {
 class Router:
     """The way between two networks."""
 
+    closed = frozenset({("vafw", "forward"), *(("guard", each) for each in ("input", "forward", "output"))})
+
     def __init__(self, config: Value) -> None:
         """`config` is the plan's ``router``; ValueError says what is wrong with it."""
         self._config = config
