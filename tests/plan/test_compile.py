@@ -197,17 +197,30 @@ def test_a_platform_that_lacks_several_is_told_all_of_them_refused(desk: Desk) -
 
 
 NAMED = "    - {name: named, from: user-os, to: www.example.com, service: ssh, action: drop}\n"
+TAGGED = "    - {name: tagged, from: user-os, to: any, vlan: 5, service: ssh, action: drop}\n"
+ROUTED = [
+    ("addresses: [10.0.0.2/24]\n  gateway: [10.0.0.1]", "addresses: [192.168.7.2/24]\n  gateway: [192.168.7.1]"),
+    (
+        "assign: [nic]}",
+        "assign: [nic], router: {outside: [10.0.0.2/24], inside: [192.168.7.1/24], gateway: [10.0.0.1]}}",
+    ),
+]
 
 
 def test_a_rule_that_no_kernel_can_hold_is_refused_where_the_platform_has_nothing_else(desk: Desk) -> None:
-    documents = desk(policy=[("  prove:", f"{NAMED}  prove:")])
+    documents = desk(topology=ROUTED, policy=[("  prove:", f"{TAGGED}  prove:")])
     assert compile_plan(documents, EVERYTHING).name == "desk"
     with pytest.raises(PlatformUnable) as caught:
         compile_plan(documents, EVERYTHING & ~Capability.INTERPRETED_RULES)
     assert caught.value.message == (
         "firewall must hold every rule of the policy in its kernel, and cannot: "
-        "nobody tells the kernel which addresses www.example.com has"
+        "a router has one interface for each VLAN; rules about VLANs are for a bridge"
     )
+
+
+def test_a_kernel_can_hold_a_rule_about_a_host_name(desk: Desk) -> None:
+    documents = desk(policy=[("  prove:", f"{NAMED}  prove:")])
+    assert compile_plan(documents, EVERYTHING & ~Capability.INTERPRETED_RULES).name == "desk"
 
 
 def test_a_topology_needs_what_its_assignments_and_its_launch_need(desk: Desk) -> None:

@@ -125,11 +125,8 @@ def _refuse_interpreted(documents: DocumentSet, use: VmUse) -> None:
     ruleset = compile_rules(documents)
     own = own_addresses_of(use.router) if use.router is not None else None
     family: Family = "bridge" if own is None else "inet"
-    named = next(patterns_of(ruleset), None)
     try:
         nftables_text(ruleset, inside=INSIDE, outside=OUTSIDE, family=family, own=own, layout="flat")
-        if named is not None:
-            raise ValueError(f"nobody tells the kernel which addresses {named} has")
     except ValueError as error:
         raise PlatformUnable(
             f"{use.name} must hold every rule of the policy in its kernel, and cannot: {error}",

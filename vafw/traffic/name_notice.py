@@ -6,21 +6,27 @@ lets no such frame through from either side, and a firewall takes one from the i
 only be an appliance. What it says binds the firewall no further than its rules do (`Selector.addresses`).
 
     6 bytes to · 6 bytes from · 88 b5 · "vafw-names1" · count · for each: version, TTL (4), length, name, address
+
+Where filter and firewall are guests of their own, the firewall says when it knows, so that the answer need not race it:
+
+    6 bytes to · 6 bytes from · 88 b5 · "vafw-heard1" · CRC-32 of the notice (4)
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Final
+from zlib import crc32
 
 from vafw.traffic.dns_answer import NamedAddress
 
 ETHERTYPE: Final = b"\x88\xb5"
 """IEEE 802, "Local Experimental Ethertype 1"."""
-_GROUP: Final = bytes.fromhex("0180c200000e")
+GROUP: Final = bytes.fromhex("0180c200000e")
 """The group address that no bridge forwards (IEEE 802.1Q, "Nearest Bridge")."""
 _SENDER: Final = bytes.fromhex("020000766166")
 _MAGIC: Final = b"vafw-names1"
+_HEARD: Final = b"vafw-heard1"
 _START: Final = 14 + len(_MAGIC)
 MOST: Final = 32
 """Addresses in one notice at most, so that it fits a frame whatever the names are called."""
@@ -36,7 +42,7 @@ def notices(found: Iterable[NamedAddress]) -> tuple[bytes, ...]:
             last = frames[-1]
             frames[-1] = last[:_START] + bytes([last[_START] + 1]) + last[_START + 1 :] + entry
         else:
-            frames.append(_GROUP + _SENDER + ETHERTYPE + _MAGIC + b"\x01" + entry)
+            frames.append(GROUP + _SENDER + ETHERTYPE + _MAGIC + b"\x01" + entry)
     return tuple(frames)
 
 
@@ -67,3 +73,8 @@ def read_notice(frame: bytes) -> tuple[NamedAddress, ...] | None:
         found.append(NamedAddress(name, version, int.from_bytes(frame[at + 6 + length : end], "big"), ttl_s))
         at = end
     return tuple(found)
+
+
+def heard(notice: bytes) -> bytes:
+    """The frame by which the firewall says that it knows what this notice tells of."""
+    return GROUP + _SENDER + ETHERTYPE + _HEARD + crc32(notice).to_bytes(4, "big")

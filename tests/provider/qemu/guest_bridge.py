@@ -88,6 +88,18 @@ class GuestBridge:
         """Have it enforce a ruleset."""
         return self._guest.configure({"ruleset": ruleset.to_config(), **more})
 
+    def report(self) -> Mapping[str, Any]:
+        """What it says of itself."""
+        return self._guest.report()
+
+    def send(self, side: str, frame: bytes) -> None:
+        """Put a frame in on one side, and wait for nothing."""
+        self._ends[side].sendto(frame, self._into[side])
+
+    def receive(self, side: str) -> bytes:
+        """The next frame that comes out on one side."""
+        return self._ends[side].recv(65536)
+
     def feed(self, side: str, frame: bytes) -> list[bytes]:
         """Put a frame in on one side; the frames that came out on the other.
 

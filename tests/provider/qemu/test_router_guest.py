@@ -209,15 +209,6 @@ def test_rules_that_the_kernel_refuses_change_nothing(guest: GuestRouter) -> Non
     assert Stream(guest, 4005).open().passes(OUTSIDE) == 1
 
 
-def test_a_rule_that_names_a_host_is_refused_and_changes_nothing(guest: GuestRouter) -> None:
-    assert guest.configure(WEB).healthy
-    named = Rule("named", USER, (Selector(None, EVERYTHING, ("www.example.com",)),), (), Action.DROP)
-    assert guest.configure(replace(WEB, rules=(MARKER, named, *WEB.rules[1:]))) == Health(
-        False, "the ruleset cannot be read: nobody tells the kernel which addresses www.example.com has"
-    )
-    assert Stream(guest, 4006).open().passes(OUTSIDE) == 1
-
-
 @pytest.mark.parametrize("capture", [each for each in CAPTURES if each.exists()], ids=lambda each: str(each.name))
 def test_captured_traffic_is_hidden_as_the_models_program_hides_it(capture: Path) -> None:
     require_guests()

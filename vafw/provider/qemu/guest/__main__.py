@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import selectors
+import socket
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, final
 
@@ -97,7 +98,7 @@ class _Guest:
         if self._image["runs"] == "filter":
             from vafw.provider.qemu.guest.filter import Filter  # deferred, as the others: imports take time here
 
-            self._part = Filter()
+            self._part = Filter(self._attend)
         elif self._image["runs"] == "desktop":
             from vafw.provider.qemu.guest.desktop import Desktop
 
@@ -153,6 +154,10 @@ class _Guest:
             channel.send({"id": request["id"], "healthy": healthy, "reason": reason})
             if healthy:
                 self._channel.news("health", healthy=healthy, reason=reason)
+
+    def _attend(self, source: socket.socket, do: Callable[[], None]) -> None:
+        """Do something whenever a socket has something to say."""
+        self._selector.register(source, selectors.EVENT_READ, do)
 
     def _log(self, line: str) -> None:
         self._channel.news("log", line=line)

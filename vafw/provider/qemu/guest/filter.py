@@ -11,25 +11,39 @@ The hard part is a connection that is open when the rules change. A kernel goes 
 tracked connection whose first packet the new rules would not accept is forgotten, before anybody is told that they are
 in force. While that lasts there is no flow table: a flow in it would be passed without any rule being asked, and 6.1
 does not forget such a connection.
+
+Host names are followed by this process: it reads at `inside` what the DNS filter behind says of them, beside the frames
+that the kernel carries, and puts the addresses into the kernel's sets (`named_sets`). What is known of a name that the
+next rules speak of too is in their sets from their first moment.
 """
 
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol, final
+from typing import Any, Final, Protocol, TypeAlias, final
 
-from vafw.provider.qemu.guest import interfaces
+from vafw.provider.qemu.guest import interfaces, packets
+from vafw.provider.qemu.guest.named_sets import NamedSets
 from vafw.trace import Value
 from vafw.traffic.appliance import INSIDE, OUTSIDE
-from vafw.traffic.conditions import patterns_of
+from vafw.traffic.name_notice import ETHERTYPE, GROUP, heard
 from vafw.traffic.nftables.table import Table
 from vafw.traffic.rule import Ruleset
 
 _NFT: Final = "/usr/sbin/nft"
 _TIMEOUT_S: Final = 30
+_NOTICE: Final = int.from_bytes(ETHERTYPE, "big")
+_BATCH: Final = 256
+"""Notices that are put into one transaction at most."""
+
+Listen: TypeAlias = Callable[[socket.socket, Callable[[], None]], None]
+"""Has something done whenever a socket has something to say."""
 
 
 @dataclass(slots=True)
@@ -86,27 +100,35 @@ class Filter:
 
     ports = (OUTSIDE, INSIDE)
 
-    def __init__(self) -> None:
+    def __init__(self, listen: Listen) -> None:
         interfaces.keep_silent()
+        self._listen = listen
         self._way: Way | None = None
         self._ruleset: Ruleset | None = None
+        self._names: NamedSets | None = None
+        self._notices: socket.socket | None = None
+        self._told: Counter[str] = Counter()
 
     def configure(self, config: Mapping[str, Value]) -> tuple[bool, str]:
         """Enforce `config["ruleset"]` from now on; where the kernel refuses it, the old one stays in force."""
         try:
-            ruleset = _told_apart(Ruleset.from_config(config["ruleset"]))
+            ruleset = Ruleset.from_config(config["ruleset"])
             way = self._way_of(config)
             whole, slow = way.table(ruleset), way.table(replace(ruleset, offload=False))
+            names = self._names.followed_by(ruleset, whole) if self._names else NamedSets(ruleset, whole)
             _nft("-c", "-f", "-", text=way.guard() + whole.text())
-            _nft("-f", "-", text=way.guard() + (slow if self._way else whole).text())
+            table = (slow if self._way else whole).text()
+            _nft("-f", "-", text=way.guard() + table + names.whole(time.monotonic()))
         except (KeyError, ValueError) as error:
             return False, f"the ruleset cannot be read: {error}"
         except subprocess.CalledProcessError as error:
             return False, f"nft refuses the ruleset: {error.stderr.strip().splitlines()[0]}"
-        self._ruleset = ruleset
+        self._ruleset, self._names = ruleset, names
         if self._way is None:
             self._way = way
             way.join()
+            self._notices = packets.open_filtered(INSIDE, packets.only_ethertype(_NOTICE), GROUP)
+            self._listen(self._notices, self._learn)
         else:
             way.forget_denied(ruleset)
             if edit := whole.edit_from(slow):
@@ -133,8 +155,46 @@ class Filter:
         """Packets and bytes by rule, and by reason that is none, as the kernel counted them."""
         if self._ruleset is None or self._way is None:
             return {}
-        rules = _counted(_listed())
-        return {"enforced-by": "nftables", "rules": rules, **self._way.report(self._ruleset)}
+        listed = _listed()
+        return {
+            "enforced-by": "nftables",
+            "rules": _counted(listed),
+            **self._about_names(listed),
+            **self._way.report(self._ruleset),
+        }
+
+    def _learn(self) -> None:
+        """Take all that is waiting of what is said about names, in one transaction, and say that it is in force."""
+        names, notices = self._names, self._notices
+        if names is None or notices is None:
+            return
+        now_s, read = time.monotonic(), []
+        for frame in packets.waiting(notices, _BATCH):
+            if names.learn(frame, now_s):
+                read.append(frame)
+            else:
+                self._told["malformed"] += 1
+        if edit := names.edit(now_s):
+            try:
+                _nft("-f", "-", text=edit)
+            except subprocess.CalledProcessError:  # an element that was to be prolonged has ended meanwhile
+                _nft("-f", "-", text=names.anew(now_s))
+        for frame in read:
+            notices.send(heard(frame))
+        self._told["read"] += len(read)
+
+    def _about_names(self, listed: Sequence[Mapping[str, Any]]) -> dict[str, Value]:
+        """What each name stands for, and what came of the notices; nothing where no rule speaks of a name."""
+        sets = {
+            each["set"]["name"]: [element["elem"] for element in each["set"].get("elem", ())]
+            for each in listed
+            if "set" in each
+        }
+        if self._names is None or self._notices is None or not sets:
+            return {}
+        self._told["lost"] += packets.lost(self._notices)
+        told: dict[str, Value] = {key: self._told[key] for key in ("read", "malformed", "lost")}
+        return {"names": self._names.report(sets), "notices": told}
 
     def _way_of(self, config: Mapping[str, Value]) -> Way:
         """The way there is, or the first one that a configuration asks for."""
@@ -148,14 +208,6 @@ class Filter:
         from vafw.provider.qemu.guest.bridging import Bridge
 
         return Bridge()
-
-
-def _told_apart(ruleset: Ruleset) -> Ruleset:
-    """The rules, none of which names a host: one that forbids it would let it pass. ValueError where one does."""
-    named = next(patterns_of(ruleset), None)
-    if named is not None:
-        raise ValueError(f"nobody tells the kernel which addresses {named} has")
-    return ruleset
 
 
 def _listed() -> list[dict[str, Any]]:
