@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_interface
 from itertools import count
 from random import Random
+from typing import Any
+
+from scapy.layers.l2 import Ether
 
 from vafw.provider.peer import Peer, Site
 from vafw.trace import Value
@@ -207,3 +210,33 @@ class Street:
     def _read(self, connection: Connection) -> None:
         if self.reads:
             self.heard[connection] += connection.read()
+
+
+OK = b"HTTP/1.0 200 OK\r\n"
+GET = get("http://www.example.com/")
+
+
+def page(said: bytes) -> str:
+    """The last line of a page."""
+    return said.decode().splitlines()[-1]
+
+
+def latest(street: Street) -> list[tuple[str, str]]:
+    report: Any = street.proxy.report()
+    return [(each["verdict"], each["rule"]) for each in report["latest"]]
+
+
+def sites(**names: str) -> Callable[[bytes], list[bytes]]:
+    """A world in which names stand for these addresses."""
+    found = {f"{name}.example.com": tuple(map(ip_address, text.split())) for name, text in names.items()}
+    peer = Peer(Site(names=found))
+    return lambda frame: peer.handle(frame, 0.0)
+
+
+def without(world: Callable[[bytes], list[bytes]], *kinds: type[Any]) -> Callable[[bytes], list[bytes]]:
+    """The world that is silent to packets with such a layer."""
+    return lambda frame: [] if any(kind in Ether(frame) for kind in kinds) else world(frame)
+
+
+def peer_world(frame: bytes) -> list[bytes]:
+    return Peer().handle(frame, 0.0)

@@ -14,9 +14,7 @@ back where it came from is queued in any case, up to `MAXIMUM_QUEUE` of the port
 Whoever puts frames into a ring, or makes room in one that was full, raises the port's interrupt afterwards. So one look
 at the port that interrupted is enough, none at the others is needed, and the card's cause is acknowledged before it.
 
-A program may also offer `start(now_s)` and `on_timer(now_s)`, which return frames to send as (port, frame), with the
-period in `timer_period_s`; `clock_set(wall_offset_s)`, which is told the date; and `draw()`, which returns a picture
-for the VM's display.
+What a program may offer besides deciding on frames is in `vafw.traffic.offers`.
 """
 
 from __future__ import annotations
@@ -134,11 +132,11 @@ class _Kernel:
         self._wall_offset_s = wall_ns / 1e9 if wall_ns else None
 
     def _tell_the_time(self, program: object) -> None:
-        if isinstance(program, KnowsTheDate):
-            try:
+        try:
+            if isinstance(program, KnowsTheDate):
                 program.clock_set(self._wall_offset_s)
-            except Exception as error:
-                self._fail("clock_set", error)
+        except Exception as error:
+            self._fail("clock_set", error)
 
     def _open_ports(self, boot: BootInformation) -> Steps:
         for function in boot.functions:
