@@ -121,5 +121,5 @@ def _sweep(low: Integers, high: Integers) -> tuple[Integers, Integers]:
     """The order of the lower ends, and how many after each begin before it ends."""
     import numpy as np  # deferred: see the header
 
-    order = np.argsort(low, kind="stable")
+    order = np.argsort(low)
     return order, np.searchsorted(low[order], high[order], side="right") - np.arange(1, len(order) + 1)
