@@ -26,7 +26,7 @@ from vafw.provider.model import measure as model_measure
 from vafw.provider.model.provider import ModelProvider
 from vafw.provider.model.tamper import TamperPlan
 from vafw.provider.model.traffic import Feed, Traffic
-from vafw.provider.peer import Peer
+from vafw.provider.peer import peers
 from vafw.provider.qemu.base import build_base, load_base
 from vafw.provider.qemu.wire import Answers
 from vafw.supervisor.appraiser import InProcessAppraiser
@@ -70,7 +70,7 @@ def model_bench(_state: Path) -> Bench:
 
 
 def qemu_bench(state: Path, topology: Path = OFFICE, answers: Answers | None = None) -> Bench:
-    """Real VMs; skipped, with the reason, where this host cannot have them. `answers` is behind the wire."""
+    """Real VMs; skipped, with the reason, where this host cannot have them. `answers` is behind the path's own wire."""
     require_qemu()
     from vafw.provider.qemu.enrolment import enrol  # deferred: tpm2-pytss may not be installed
     from vafw.provider.qemu.measure import measure_installed
@@ -80,6 +80,9 @@ def qemu_bench(state: Path, topology: Path = OFFICE, answers: Answers | None = N
     plan = compile_plan(load_topology(topology), QemuProvider.CAPABILITY)
     measured = measure_installed(plan.vms)
     accepted = replace(plan, reference=_reference(measured.launcher, measured.vmm, dict(measured.images)))
+    behind: dict[str, Answers] = {function: peer.handle for function, peer in peers(plan).items()}
+    if answers is not None:
+        behind[plan.path[0]] = answers
 
     def assemble(script: tuple[Value, ...], tamper: str | None) -> Assemble:
         def make(clock: Clock, trace: Trace) -> tuple[Platform, Appraiser]:
@@ -88,7 +91,7 @@ def qemu_bench(state: Path, topology: Path = OFFICE, answers: Answers | None = N
                 accepted,
                 state=state,
                 notes=state,
-                answers=answers or Peer().handle,
+                answers=behind,
                 clock=clock,
                 trace=trace,
                 script=script,
