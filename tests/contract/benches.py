@@ -27,7 +27,7 @@ from vafw.provider.model import measure as model_measure
 from vafw.provider.model.provider import ModelProvider
 from vafw.provider.model.tamper import TamperPlan
 from vafw.provider.model.traffic import Feed, Traffic
-from vafw.provider.peer import Peer
+from vafw.provider.peer import peers
 from vafw.provider.qemu.base import build_base, load_base
 from vafw.provider.qemu.wire import Answers
 from vafw.supervisor.appraiser import InProcessAppraiser
@@ -75,7 +75,7 @@ def qemu_bench(
 ) -> Bench:
     """Real VMs; skipped, with the reason, where this host cannot have them.
 
-    `answers` is behind the wire, `authority` is the firewall's.
+    `answers` is behind the path's own wire, `authority` is the firewall's.
     """
     require_qemu()
     from vafw.provider.qemu.enrolment import enrol  # deferred: tpm2-pytss may not be installed
@@ -89,6 +89,9 @@ def qemu_bench(
         plan = replace(plan, vms=vms)
     measured = measure_installed(plan.vms)
     accepted = replace(plan, reference=_reference(measured.launcher, measured.vmm, dict(measured.images)))
+    behind: dict[str, Answers] = {function: peer.handle for function, peer in peers(plan).items()}
+    if answers is not None:
+        behind[plan.path[0]] = answers
 
     def assemble(script: tuple[Value, ...], tamper: str | None) -> Assemble:
         def make(clock: Clock, trace: Trace) -> tuple[Platform, Appraiser]:
@@ -97,7 +100,7 @@ def qemu_bench(
                 accepted,
                 state=state,
                 notes=state,
-                answers=answers or Peer().handle,
+                answers=behind,
                 clock=clock,
                 trace=trace,
                 script=script,

@@ -8,7 +8,7 @@ is shipped. `vafw measure TOPOLOGY --platform qemu --write` writes it.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from vafw.document.reference_values import ReferenceValuesDocument
 from vafw.errors import NoSuchObject, UsageError
 from vafw.plan.compile import compile_plan, reference_values
 from vafw.plan.plan import Plan
-from vafw.provider.peer import Peer
+from vafw.provider.peer import peers
 from vafw.provider.qemu.enrolment import enrol as enrol_tpm
 from vafw.provider.qemu.enrolment import platform_name
 from vafw.provider.qemu.launch import Measurements
@@ -108,11 +108,13 @@ def assembly(
     tamper: Tamper | None = None,
     wire: str | None = None,
     far: Far | None = None,
+    *,
+    unplugged: Mapping[str, float] | None = None,
 ) -> Assembly:
     """Makes the platform for `plan`, and a verifier that knows its TPM.
 
-    Behind the wire is a small internet, or what `wire` says: ``user``, or ``tap:NAME``. With `far` the verifier is
-    elsewhere, and this host need not know its own TPM.
+    Behind each wire is a small internet; behind the path's own what `wire` says: ``user``, or ``tap:NAME``. With `far`
+    the verifier is elsewhere, and this host need not know its own TPM. `unplugged` says whose cable is pulled and when.
     """
     uplink = Uplink.parse(wire)
 
@@ -121,13 +123,14 @@ def assembly(
             plan,
             state=platform_state(plan.name),
             notes=RunDirectory(plan.name).path / "qemu",
-            answers=Peer().handle,
+            answers={function: peer.handle for function, peer in peers(plan).items()},
             clock=clock,
             trace=trace,
             script=script,
             tamper=tamper,
             uplink=uplink,
             secret_of=ApplianceSecrets(secrets_folder(plan.name)).of,
+            unplugged=unplugged,
         )
         if far is not None:
             return platform, far.appraiser(platform_name(plan.name), clock)

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     "--unplug",
     metavar="NIC[@TIME]",
     multiple=True,
-    help="Pull the cable of an uplink, at first or later: nic@5s (model).",
+    help="Pull the cable of an uplink, at first or later: nic@5s.",
 )
 @click.option("--user", metavar="tap:NAME", help="Put the user's side on a tap interface of this host (root).")
 @click.option(
@@ -109,11 +109,10 @@ def command(
 
     options = RunOptions(until_idle, _seconds(duration))
     if platform == "qemu":
-        given = {"--pcap": pcap, "--pcap-out": pcap_out, "--user": user, "--clock": clock, "--unplug": unplug}
+        given = {"--pcap": pcap, "--pcap-out": pcap_out, "--user": user, "--clock": clock}
         far = _far(verifier, verifier_key)
-        plan, machine = _on_qemu(
-            topology, script, tamper, _only(wires), [name for name, value in given.items() if value], far=far
-        )
+        others = [name for name, value in given.items() if value]
+        plan, machine = _on_qemu(topology, script, tamper, (_only(wires), unplug), others, far=far)
     else:
         if verifier is not None:
             raise UsageError("--verifier must be used with --platform qemu: the model's TPM is made anew with each run")
@@ -166,25 +165,38 @@ def _on_model(topology: Path, traffic: Traffic, tamper: str | None) -> tuple[Pla
 
 
 def _only(wires: tuple[str, ...]) -> str | None:
-    """The one wire that a machine with one uplink has."""
+    """The path's own wire, the only one that may lead elsewhere on QEMU."""
     if len(wires) > 1:
-        raise UsageError("--wire must be given once at most on the QEMU platform, which has one uplink")
+        raise UsageError("--wire must be given once at most on the QEMU platform, for the path's own wire")
     return wires[0] if wires else None
 
 
 def _on_qemu(
-    topology: Path, script: Path | None, tamper: str | None, wire: str | None, others: list[str], *, far: Far | None
+    topology: Path,
+    script: Path | None,
+    tamper: str | None,
+    ends: tuple[str | None, tuple[str, ...]],
+    others: list[str],
+    *,
+    far: Far | None,
 ) -> tuple[Plan, Assembly]:
-    """Plan and machine on the QEMU platform; UsageError for options that only the model platform has an answer to."""
+    """Plan and machine on the QEMU platform; UsageError for options that only the model platform has an answer to.
+
+    `ends` is what --wire and --unplug say.
+    """
     if others:
         raise UsageError(f"the QEMU platform can be fed by --script and --wire only, not by {' and '.join(others)}")
     from vafw.cli.model_platform import script_steps  # deferred with all below: a large import
     from vafw.cli.qemu_platform import assembly, load_plan
+    from vafw.provider.model.traffic import parse_unplugged
     from vafw.provider.qemu.tamper import Tamper
+    from vafw.provider.qemu.uplink import require_wires
 
     steps = script_steps(script) if script else ()
-    plan = load_plan(topology)
-    return plan, assembly(plan, steps, Tamper.parse(tamper, plan) if tamper else None, wire, far)
+    plan, (wire, unplug) = load_plan(topology), ends
+    unplugged = parse_unplugged(unplug)
+    require_wires(plan, unplugged)
+    return plan, assembly(plan, steps, Tamper.parse(tamper, plan) if tamper else None, wire, far, unplugged=unplugged)
 
 
 def _far(verifier: str | None, key: Path | None) -> Far | None:

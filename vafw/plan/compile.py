@@ -126,7 +126,8 @@ def _refuse_interpreted(documents: DocumentSet, use: VmUse) -> None:
     own = own_addresses_of(use.router) if use.router is not None else None
     family: Family = "bridge" if own is None else "inet"
     try:
-        nftables_text(ruleset, inside=INSIDE, outside=OUTSIDE, family=family, own=own, layout="flat")
+        further = {uplink_port(at): each.marks for at, each in enumerate(_uplinks(use), start=1)}
+        nftables_text(ruleset, inside=INSIDE, outside=OUTSIDE, family=family, own=own, further=further, layout="flat")
     except ValueError as error:
         raise PlatformUnable(
             f"{use.name} must hold every rule of the policy in its kernel, and cannot: {error}",

@@ -18,6 +18,7 @@ from typing import Final, TypeAlias, final
 
 from dnslib import AAAA, QTYPE, RCODE, RR, A, DNSError, DNSRecord
 
+from vafw.plan.plan import Plan
 from vafw.traffic import build
 from vafw.traffic.frame import ACK, ARP, FIN, PSH, RST, SYN, Frame, Malformed, parse, transport_checksum_holds
 from vafw.traffic.rule import ICMP, ICMPV6, TCP, UDP
@@ -39,6 +40,15 @@ TIME_TO_LIVE_S: Final = 300
 def further_mac(number: int) -> bytes:
     """The MAC address of the gateway behind another wire, counted from 1."""
     return PEER_MAC[:5] + bytes([PEER_MAC[5] + number])
+
+
+def peers(plan: Plan) -> Mapping[str, Peer]:
+    """What is behind the wire of each network function: the same hosts, by another gateway."""
+    further = {
+        each.function: Peer(Site(gateways=_texts(*each.gateways)), further_mac(number))
+        for number, each in enumerate(plan.uplinks, start=1)
+    }
+    return {plan.path[0]: Peer(), **further}
 
 
 def _texts(*addresses: str) -> tuple[Address, ...]:

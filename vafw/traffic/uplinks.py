@@ -90,6 +90,10 @@ class Uplinks:
             self._uplinks[at].changes += 1
         return tuple(lost)
 
+    def is_up(self, number: int) -> bool:
+        """Whether that uplink is up."""
+        return self._uplinks[number].up
+
     def report(self) -> list[Value]:
         """Each uplink with its port and whether it is up."""
         return [

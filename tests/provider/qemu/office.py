@@ -12,6 +12,7 @@ from vafw.plan.plan import Plan
 
 OFFICE: Final = Path(__file__).parents[3] / "policies" / "office-laptop" / "topology.yaml"
 HOME: Final = OFFICE.parents[1] / "home" / "topology.yaml"
+LAB: Final = OFFICE.parents[1] / "research-lab" / "topology.yaml"
 ROAD_WARRIOR: Final = OFFICE.parents[1] / "road-warrior" / "topology.yaml"
 
 
@@ -23,3 +24,8 @@ def office_plan() -> Plan:
 def home_plan() -> Plan:
     """The example whose firewall is a router."""
     return compile_plan(load_topology(HOME), ~Capability(0))
+
+
+def lab_plan() -> Plan:
+    """The example whose router has two uplinks."""
+    return compile_plan(load_topology(LAB), ~Capability(0))

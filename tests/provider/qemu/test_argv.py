@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.provider.qemu.office import home_plan, office_plan
+from tests.provider.qemu.office import home_plan, lab_plan, office_plan
 from vafw.errors import UsageError
 from vafw.plan.plan import Plan, Port
-from vafw.provider.qemu.argv import Boot, Places, command_line, command_lines, far_end, mac_of
+from vafw.provider.qemu.argv import Boot, Places, command_line, command_lines, far_end, mac_of, wires
 from vafw.provider.qemu.uplink import Uplink
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -41,6 +41,22 @@ def test_the_command_line_of_each_vm_is_as_written_down(plan: Plan, vm: str) -> 
 
 def test_the_command_line_of_a_router_is_as_written_down(home: Plan) -> None:
     assert "\n".join(lines(home, "firewall")) + "\n" == (GOLDEN / "home-firewall.argv").read_text()
+
+
+def test_the_command_line_of_a_router_with_two_uplinks_is_as_written_down() -> None:
+    assert "\n".join(lines(lab_plan(), "firewall")) + "\n" == (GOLDEN / "lab-firewall.argv").read_text()
+
+
+def test_each_wire_has_a_far_end_of_its_own() -> None:
+    assert wires(lab_plan()) == {"wire": Port("firewall", "outside"), "wire-mobile": Port("firewall", "outside-2")}
+    assert far_end(lab_plan(), Port("firewall", "outside-2")) == "wire-mobile"
+
+
+def test_only_the_paths_own_wire_leads_elsewhere() -> None:
+    plan = lab_plan()
+    words = command_line(plan, plan.vm("firewall"), BOOT, PLACES, uplink=Uplink.parse("tap:vafw0"))
+    backends = [then.partition(",")[0] for word, then in pairwise(words) if word == "-netdev"]
+    assert sorted(backends) == ["dgram", "dgram", "tap"]
 
 
 def test_every_vm_has_one_in_start_order(plan: Plan) -> None:

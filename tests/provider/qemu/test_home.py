@@ -133,7 +133,7 @@ async def _lived(folder: Path) -> Home:
 
 def test_each_vm_is_healthy_and_the_router_says_that_it_is_one(home: Home) -> None:
     assert all(each.healthy for each in home.health.values())
-    assert home.health["firewall"].reason == "nftables holds 8 rules, policy drop, and the router is up"
+    assert home.health["firewall"].reason == "nftables holds 9 rules, policy drop, and the router is up"
 
 
 def test_the_script_comes_to_what_the_policy_says(home: Home) -> None:

@@ -16,7 +16,6 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from typing import Final, Protocol, final
 
 from vafw.clock import Clock
@@ -26,7 +25,7 @@ from vafw.provider.model.machine import Emitted, ModelMachine
 from vafw.provider.model.tap import Tap
 from vafw.provider.model.traffic import Feed, Traffic
 from vafw.provider.model.wire import CaptureReplay, ResultsWriter, Side
-from vafw.provider.peer import Peer, Site, further_mac
+from vafw.provider.peer import Peer, peers
 from vafw.trace import Value
 
 _YIELD_EVERY: Final = 32
@@ -77,17 +76,8 @@ def feeder_for(
         taps = {name or machine.wires[0]: Tap(tap) for name, tap in traffic.wire_taps.items()}
         return LiveFeeder(ends, taps, Tap(traffic.user_tap), clock, results)
     if traffic.feed is Feed.SCRIPT:
-        return ScriptFeeder(ends, _peers(plan), clock, results)
+        return ScriptFeeder(ends, peers(plan), clock, results)
     return IdleFeeder(ends, clock)
-
-
-def _peers(plan: Plan) -> Mapping[str, Peer]:
-    """What is behind each wire: the same hosts, by another gateway."""
-    further = {
-        each.function: Peer(Site(gateways=tuple(map(ip_address, each.gateways))), further_mac(number))
-        for number, each in enumerate(plan.uplinks, start=1)
-    }
-    return {plan.path[0]: Peer(), **further}
 
 
 def _since_1970_ns(moment: datetime) -> int:

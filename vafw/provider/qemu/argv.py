@@ -17,12 +17,13 @@ from vafw.machine.inventory import DeviceClass
 from vafw.plan.plan import Plan, Port, VmPlan, VmRole
 from vafw.provider.qemu.guest.channel import BROKER_PORT_NAME, PORT_NAME
 from vafw.provider.qemu.uplink import Uplink
-from vafw.traffic.appliance import OUTSIDE
+from vafw.trace import Value
+from vafw.traffic.appliance import OUTSIDE, uplink_port
 
 QEMU: Final = "qemu-system-x86_64"
 MIB: Final = 1 << 20
 WIRE: Final = "wire"
-"""The far end of the first appliance's outside port: what there is of a network."""
+"""The far end of the first appliance's outside port: what there is of a network; of further uplinks see `wires`."""
 ANSWERS: Final = Uplink()
 _SANDBOX: Final = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 
@@ -109,11 +110,17 @@ def far_end(plan: Plan, port: Port) -> Port | str | None:
     for link in plan.links:
         if port in (link.outer, link.inner):
             return link.inner if port == link.outer else link.outer
-    return WIRE if port == wire_port(plan) else None
+    return next((wire for wire, fed in wires(plan).items() if fed == port), None)
+
+
+def wires(plan: Plan) -> dict[str, Port]:
+    """The port that each wire feeds, by the name of its far end; the path's own first."""
+    own = plan.path[0]
+    return {WIRE if each == own else f"{WIRE}-{each}": port for each, port in plan.feeds().items()}
 
 
 def wire_port(plan: Plan) -> Port:
-    """The port that the plan's network function feeds."""
+    """The port that the path's own network function feeds."""
     return Port(plan.path[1], OUTSIDE)
 
 
@@ -124,13 +131,22 @@ def mac_of(plan: Plan, port: Port) -> str:
     others are made of the names, locally administered; no frame on the path bears them.
     """
     config = plan.vm(port.vm).config
-    router = config.get("router")
-    link = router.get(port.port) if isinstance(router, dict) else None
+    link = _links(config).get(port.port)
     given = link.get("mac") if isinstance(link, dict) else config.get("mac") if port.vm == plan.path[-1] else None
     if isinstance(given, str):
         return given
     made = hashlib.sha256(f"{plan.name} {port}".encode()).digest()
     return ":".join(f"{each:02x}" for each in (0x52, 0x54, 0x01, *made[:3]))
+
+
+def _links(config: Mapping[str, Value]) -> dict[str, Value]:
+    """The links of a router by port; none where the VM is no router."""
+    router = config.get("router")
+    if not isinstance(router, dict):
+        return {}
+    further = router.get("uplinks")
+    numbered = enumerate(further if isinstance(further, list) else (), start=1)
+    return {**router, **{uplink_port(at): each for at, each in numbered}}
 
 
 def _network(plan: Plan, port: Port, places: Places, uplink: Uplink) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ What the guest says is taken as its own word where it looks around; what it send
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from vafw.clock import Clock
@@ -21,26 +22,26 @@ _NETWORK_CLASS: Final = "0x0200"
 
 
 async def check_isolation(
-    plan: Plan, user_os: VirtualMachine, wire: Wire | None, clock: Clock
+    plan: Plan, user_os: VirtualMachine, wires: Collection[Wire], clock: Clock
 ) -> tuple[IsolationCheck, ...]:
-    """Look for the network card on the user OS's bus, and for frames at the wire that no rule lets pass.
+    """Look for the network cards on the user OS's bus, and for frames at the wires that no rule lets pass.
 
-    With no `wire` that can be looked at, only the first: an attempt whose outcome nobody sees proves nothing.
+    With no wire that can be looked at, only the first: an attempt whose outcome nobody sees proves nothing.
     """
     seen = await user_os.request("look")
-    wire_mac = mac_of(plan, wire_port(plan))
+    outer = {mac_of(plan, port) for port in plan.feeds().values()}
     macs = seen.get("macs")
     functions = seen.get("functions")
     cards = [str(each) for each in functions if _NETWORK_CLASS in str(each)] if isinstance(functions, list) else []
     ports = len(plan.vm(user_os.name).ports)
-    hidden = isinstance(macs, list) and wire_mac not in macs and len(cards) == ports
+    hidden = isinstance(macs, list) and outer.isdisjoint(map(str, macs)) and len(cards) == ports
     name, target = user_os.name, str(wire_port(plan))
     look = IsolationCheck("find the card on the bus", name, plan.path[0], hidden, f"its bus shows {', '.join(cards)}")
-    if wire is None:
+    if not wires:
         return (look,)
     await user_os.request("shout")
     await clock.sleep(SETTLE_S)
-    left = tuple(wire.left)
+    left = tuple(frame for wire in wires for frame in wire.left)
     ethertype = [frame for frame in left if frame[12:14] == PRIVATE_ETHERTYPE]
     forged = [frame for frame in left if frame[12:14] == b"\x08\x00" and frame[30:34] == FORGED_DESTINATION]
     return (

@@ -35,7 +35,7 @@ from vafw.machine.mandate import Mandates
 from vafw.machine.report import Health, IsolationCheck, LaunchStep, PlatformReport, VmReport
 from vafw.plan.plan import Plan, Port, VmRole, canonical_json
 from vafw.provider.qemu.accelerator import choose
-from vafw.provider.qemu.argv import ANSWERS, WIRE, Boot, Places, command_line, mac_of, wire_port
+from vafw.provider.qemu.argv import ANSWERS, WIRE, Boot, Places, command_line, mac_of, wires
 from vafw.provider.qemu.base import load_base
 from vafw.provider.qemu.child import path_of, sealed
 from vafw.provider.qemu.counters import link_counters
@@ -47,8 +47,8 @@ from vafw.provider.qemu.orphans import Roster
 from vafw.provider.qemu.processes import VirtualMachine
 from vafw.provider.qemu.swtpm import Swtpm
 from vafw.provider.qemu.tamper import Tamper
-from vafw.provider.qemu.uplink import Uplink
-from vafw.provider.qemu.wire import Answers, Wire
+from vafw.provider.qemu.uplink import Uplink, require_wires
+from vafw.provider.qemu.wire import Answers, Wire, together
 from vafw.trace import EventKind, Trace, Value
 
 REPORT_EVERY_S: Final = 5.0
@@ -63,7 +63,13 @@ class _Run:
     """What there is from the launch on, until the platform is switched off."""
 
     places: Places
-    wire: Wire
+    wires: Mapping[str, Wire]
+    """Those that this process answers, by network function; the path's own first, unless it leads elsewhere."""
+
+    @property
+    def wire(self) -> Wire:
+        """The first."""
+        return next(iter(self.wires.values()))
 
 
 def _new_folder(notes: Path) -> Path:
@@ -87,6 +93,7 @@ class QemuProvider:
         | Capability.DISPLAY_CAPTURE
         | Capability.TAMPER
         | Capability.WIRE_TAP
+        | Capability.SEVERAL_UPLINKS
     )
     """A device reaches the memory, and interrupts the processors, of its own VM only: it is part of its process."""
 
@@ -96,15 +103,20 @@ class QemuProvider:
         *,
         state: Path,
         notes: Path,
-        answers: Answers,
+        answers: Mapping[str, Answers],
         clock: Clock,
         trace: Trace,
         script: Sequence[Value] = (),
         tamper: Tamper | None = None,
         uplink: Uplink = ANSWERS,
         secret_of: Callable[[str], bytes] | None = None,
+        unplugged: Mapping[str, float] | None = None,
     ) -> None:
-        """`state` keeps the TPM from run to run; `answers` is behind the wire, unless there is another `uplink`.
+        """`state` keeps the TPM from run to run.
+
+        `answers` is behind the wire of each network function, unless there is another `uplink` for the path's own.
+        `unplugged` are those whose cable is pulled, and at how many seconds after traffic is first carried; UsageError
+        where the machine has none of that name.
 
         `secret_of` has the secret of each VM that keeps one, by name; without it each has one for this run.
 
@@ -119,6 +131,8 @@ class QemuProvider:
         self._tamper = tamper
         self._answers = answers
         self._uplink = uplink
+        self._unplugged = dict(unplugged or {})
+        require_wires(plan, self._unplugged)
         self._secret_of = secret_of or cache(lambda _vm: token_bytes(32))
         self._staged = canonical_json(plan.to_json())
         self._run: _Run | None = None
@@ -151,8 +165,7 @@ class QemuProvider:
         for orphan in self._roster.end_all():
             self._trace.record(EventKind.ORPHAN_ENDED, orphan.what, pid=orphan.pid)
         places = Places(_new_folder(self._notes))
-        wire = Wire(places.link_end(WIRE), places.link_end(wire_port(self._plan)), self._answers)
-        self._run = _Run(places, wire)
+        self._run = _Run(places, self._wires(places))
         base = load_base()
         built = {vm.image.name: build_image(vm, base) for vm in self._plan.vms}
         if self._tamper is not None:
@@ -203,7 +216,8 @@ class QemuProvider:
         for name in tuple(self._machines):
             await self._end(name)
         if self._run is not None:
-            self._run.wire.unplug()
+            for wire in self._run.wires.values():
+                wire.unplug()
             shutil.rmtree(self._run.places.folder, ignore_errors=True)
         for descriptor in (each for pair in self._descriptors.values() for each in pair):
             os.close(descriptor)
@@ -215,8 +229,11 @@ class QemuProvider:
 
     async def start(self, vm: str) -> Health:
         """Start one VM and return what its own probe said."""
-        if vm == self._plan.path[1] and self._uplink == ANSWERS:
-            self._launched().wire.plug_in()
+        for function, wire in self._launched().wires.items():
+            if self._plan.feeds()[function].vm == vm:
+                wire.plug_in()
+                if self._unplugged.get(function) == 0:
+                    wire.pull()
         try:
             health = await self._boot(vm)
         except PlatformUnable as error:
@@ -263,11 +280,15 @@ class QemuProvider:
     async def check_isolation(self) -> tuple[IsolationCheck, ...]:
         """Try, from inside the user's OS, to reach what must not be reachable."""
         await self._ask_all()
-        user_os, wire = self._machine(self._plan.vms[-1].name), self._launched().wire
-        return await check_isolation(self._plan, user_os, wire if self._uplink == ANSWERS else None, self._clock)
+        user_os, wires = self._machine(self._plan.vms[-1].name), self._launched().wires
+        seen = tuple(wires.values()) if self._uplink == ANSWERS else ()
+        return await check_isolation(self._plan, user_os, seen, self._clock)
 
     async def carry(self) -> None:
         """Let the user OS follow its script, where there is one; otherwise the machine is idle at once."""
+        for function, after_s in self._unplugged.items():
+            if after_s and function in self._launched().wires:
+                self._crew.add(f"{function}.unplugged", self._pull(function, after_s))
         if self._script:
             await self._machine(self._plan.vms[-1].name).request("run", timeout_s=SCRIPT_TIMEOUT_S)
         await self._ask_all()
@@ -285,7 +306,7 @@ class QemuProvider:
                 "tpm": self._tpm_lost or "swtpm",
                 **{f"pid of {name}": each.pid for name, each in self._machines.items()},
             },
-            wire=self._run.wire.counters() if self._run is not None and self._uplink == ANSWERS else None,
+            wire=together(self._run.wires) if self._run is not None and self._uplink == ANSWERS else None,
         )
 
     def display(self) -> bytes:
@@ -301,6 +322,19 @@ class QemuProvider:
         if self._run is None:
             raise PlatformUnable("the platform must be launched first")
         return self._run
+
+    def _wires(self, places: Places) -> dict[str, Wire]:
+        """The wires that this process answers."""
+        ends = zip(wires(self._plan).items(), self._plan.feeds(), strict=True)
+        return {
+            function: Wire(places.link_end(near), places.link_end(port), self._answers[function])
+            for (near, port), function in ends
+            if near != WIRE or self._uplink == ANSWERS
+        }
+
+    async def _pull(self, function: str, after_s: float) -> None:
+        await self._clock.sleep(after_s)
+        self._launched().wires[function].pull()
 
     def _machine(self, vm: str) -> VirtualMachine:
         if vm not in self._machines:

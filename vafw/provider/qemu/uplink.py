@@ -7,7 +7,7 @@ tap:NAME   a tap interface of the host, made and given to this user by somebody 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_address, ip_interface
@@ -56,6 +56,13 @@ class Uplink:
             network, gateway = _user_network(plan)
             return f"user,ipv4=on,ipv6=off,net={network},host={gateway}"
         return ""
+
+
+def require_wires(plan: Plan, functions: Iterable[str]) -> None:
+    """UsageError where a network function is named that leads nowhere."""
+    for each in functions:
+        if each not in plan.feeds():
+            raise UsageError(f"a wire must be that of {' or '.join(plan.feeds())}, not of {each!r}")
 
 
 def _user_network(plan: Plan) -> tuple[str, str]:

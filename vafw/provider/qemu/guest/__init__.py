@@ -3,6 +3,7 @@
 channel     one JSON object a line, to and from the platform
 interfaces  the guest's network interfaces, named as the plan names its ports
 filter      a ruleset, enforced by the guest's own kernel; bridging and routing are what joins its ports
+uplinks     several ways to the wire: routes, and whether their next hops answer
 named_sets  what the kernel's sets for host names hold
 tracked     the kernel's connections, forgotten where new rules would not accept them
 packets     frames as they are on the path

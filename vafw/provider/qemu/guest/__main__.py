@@ -53,7 +53,7 @@ class _Guest:
         self._image = image
         self._selector = selector
         self._part: Filter | Program | Desktop | None = None
-        self._acting: Program | None = None
+        self._acting: Filter | Program | None = None
         """The part, where it is one that may act by itself."""
         self._agent: AgentProcess | None = None
         self._relay: Relay | None = None
@@ -98,7 +98,7 @@ class _Guest:
         if self._image["runs"] == "filter":
             from vafw.provider.qemu.guest.filter import Filter  # deferred, as the others: imports take time here
 
-            self._part = Filter(self._attend)
+            self._part = self._acting = Filter(tuple(ports), self._attend, self._log)
         elif self._image["runs"] == "desktop":
             from vafw.provider.qemu.guest.desktop import Desktop
 
@@ -106,8 +106,8 @@ class _Guest:
         else:
             from vafw.provider.qemu.guest.program import Program
 
-            self._part = self._acting = Program(self._image["module"], tuple(ports), self._log)
-            for source, take in self._acting.sources():
+            program = self._part = self._acting = Program(self._image["module"], tuple(ports), self._log)
+            for source, take in program.sources():
                 self._selector.register(source, selectors.EVENT_READ, take)
 
     def _manage(self, request: Mapping[str, Value]) -> None:

@@ -51,6 +51,13 @@ class Bridge:
             interfaces.up(port)
         interfaces.up(_BRIDGE)
 
+    def due_in_s(self) -> float | None:
+        """Never."""
+        return None
+
+    def act(self) -> None:
+        """Nothing to do by itself."""
+
     def fault(self) -> str:
         """Whether it joins both ports."""
         joined = {each.name for each in Path("/sys/class/net", _BRIDGE, "brif").iterdir()}

@@ -26,12 +26,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol, TypeAlias, final
+from typing import Any, Final, Protocol, final
 
 from vafw.provider.qemu.guest import interfaces, packets
 from vafw.provider.qemu.guest.named_sets import NamedSets
+from vafw.provider.qemu.guest.packets import Listen
 from vafw.trace import Value
-from vafw.traffic.appliance import INSIDE, OUTSIDE
+from vafw.traffic.appliance import INSIDE
 from vafw.traffic.name_notice import ETHERTYPE, GROUP, heard
 from vafw.traffic.nftables.table import Table
 from vafw.traffic.rule import Ruleset
@@ -41,9 +42,6 @@ _TIMEOUT_S: Final = 30
 _NOTICE: Final = int.from_bytes(ETHERTYPE, "big")
 _BATCH: Final = 256
 """Notices that are put into one transaction at most."""
-
-Listen: TypeAlias = Callable[[socket.socket, Callable[[], None]], None]
-"""Has something done whenever a socket has something to say."""
 
 
 @dataclass(slots=True)
@@ -81,6 +79,14 @@ class Way(Protocol):
         """Let the ports carry frames; the table is in force."""
         ...
 
+    def due_in_s(self) -> float | None:
+        """Seconds until it is to do something though nobody asks; None where it never does."""
+        ...
+
+    def act(self) -> None:
+        """Do it."""
+        ...
+
     def fault(self) -> str:
         """Why it carries nothing, or more than it may; empty where it does as it should."""
         ...
@@ -96,13 +102,13 @@ class Way(Protocol):
 
 @final
 class Filter:
-    """The kernel's filter between `outside` and `inside`."""
+    """The kernel's filter between `outside` and `inside`, and further ports outside where a router has them."""
 
-    ports = (OUTSIDE, INSIDE)
-
-    def __init__(self, listen: Listen) -> None:
+    def __init__(self, ports: tuple[str, ...], listen: Listen, log: Callable[[str], None]) -> None:
         interfaces.keep_silent()
+        self.ports = ports
         self._listen = listen
+        self._log = log
         self._way: Way | None = None
         self._ruleset: Ruleset | None = None
         self._names: NamedSets | None = None
@@ -134,6 +140,15 @@ class Filter:
             if edit := whole.edit_from(slow):
                 _nft("-f", "-", text=edit)
         return self.probe()
+
+    def due_in_s(self) -> float | None:
+        """Seconds until something is to be done though nobody asks; None where nothing is."""
+        return None if self._way is None else self._way.due_in_s()
+
+    def act(self) -> None:
+        """Do it."""
+        if self._way is not None:
+            self._way.act()
 
     def probe(self) -> tuple[bool, str]:
         """Whether the kernel holds the table, with policy drop and every rule, and the ports are joined."""
@@ -204,7 +219,7 @@ class Filter:
         if "router" in config:
             from vafw.provider.qemu.guest.routing import Router  # deferred: a bridge needs nothing of it
 
-            return Router(config["router"])
+            return Router(config["router"], self._listen, self._log)
         from vafw.provider.qemu.guest.bridging import Bridge
 
         return Bridge()

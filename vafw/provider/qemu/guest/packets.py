@@ -11,11 +11,13 @@ from __future__ import annotations
 import socket
 import struct
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, TypeAlias
 
 Instruction: TypeAlias = tuple[int, int, int, int]
 """Code, instructions to skip where true and where false, and a constant."""
+Listen: TypeAlias = Callable[[socket.socket, Callable[[], None]], None]
+"""Has something done whenever a socket has something to say."""
 
 _ALL_PROTOCOLS: Final = 3
 """ETH_P_ALL."""

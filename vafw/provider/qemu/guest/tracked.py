@@ -15,7 +15,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -86,6 +86,20 @@ def forget_denied(ruleset: Ruleset, *, own: OwnAddresses | None = None, side_of:
         for each in denied:
             line.forget(each)
     return len(denied)
+
+
+def forget_ending_at(own: Collection[tuple[int, int]]) -> int:
+    """Forget every connection that one of these addresses is an end of, as it was sent or answered; how many."""
+    with _Line() as line:
+        ending = [each for each in line.connections() if _ends(each) & frozenset(own)]
+        for each in ending:
+            line.forget(each)
+    return len(ending)
+
+
+def _ends(connection: Tracked) -> frozenset[tuple[int, int]]:
+    """Where its packets go, and where their answers do."""
+    return frozenset((each[1] >> 8, each[3]) for each in (connection.original, connection.reply) if each is not None)
 
 
 def _is_kept(engine: Engine, tracked: Tracked, side_of: SideOf | None) -> bool:
