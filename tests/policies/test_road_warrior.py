@@ -39,7 +39,7 @@ def test_with_a_far_end_the_user_reaches_the_internet_and_the_wire_sees_the_tunn
     vafw: Vafw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     far = FarEnd()
-    monkeypatch.setattr(feeds, "Peer", lambda: far)
+    monkeypatch.setattr(feeds, "peers", lambda plan: {plan.path[0]: far})
     told = reports(vafw)
     assert [step["outcome"] for step in told["user-os"]["steps"]] == ["ok", "ok", "refused"]
     assert told["vpn"]["tunnels"] == {"office": {"up": True, "handshakes": 1, "refused": 0}}
