@@ -15,7 +15,7 @@ from tests.appliances.vpn_far_end import FarEnd
 from tests.conftest import ROOT, Vafw
 from vafw.document.load import load_topology
 from vafw.plan.compile import check
-from vafw.provider.model import feeds
+from vafw.provider import peer
 
 FOLDER = ROOT / "policies" / "road-warrior"
 
@@ -39,7 +39,7 @@ def test_with_a_far_end_the_user_reaches_the_internet_and_the_wire_sees_the_tunn
     vafw: Vafw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     far = FarEnd()
-    monkeypatch.setattr(feeds, "Peer", lambda: far)
+    monkeypatch.setattr(peer, "Peer", lambda: far)
     told = reports(vafw)
     assert [step["outcome"] for step in told["user-os"]["steps"]] == ["ok", "ok", "refused"]
     assert told["vpn"]["tunnels"] == {"office": {"up": True, "handshakes": 1, "refused": 0}}
