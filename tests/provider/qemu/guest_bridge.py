@@ -20,7 +20,7 @@ from tests.provider.qemu.office import office_plan
 from tests.traffic.kernel_router import MARKER_PORT, marker
 from vafw.machine.report import Health
 from vafw.plan.plan import Plan, Port
-from vafw.provider.qemu.argv import WIRE, Boot, Places, command_line, far_end, mac_of
+from vafw.provider.qemu.argv import Boot, Places, command_line, far_end, mac_of
 from vafw.provider.qemu.base import load_base
 from vafw.provider.qemu.child import path_of, sealed
 from vafw.provider.qemu.image import build_image
@@ -35,18 +35,17 @@ _MACS: Final = {OUTSIDE: bytes.fromhex("02000000fffe"), INSIDE: bytes.fromhex("0
 
 
 class FirewallGuest:
-    """A firewall's guest of some plan, and the far ends of its two links."""
+    """A firewall's guest of some plan, and the far ends of its links."""
 
     def __init__(self, runner: asyncio.Runner, folder: Path, plan: Plan) -> None:
         firewall = plan.vm("firewall")
         places, image = Places(folder), build_image(firewall, load_base())
-        outside, inside = (Port("firewall", each) for each in (OUTSIDE, INSIDE))
+        ports = [Port("firewall", each) for each in firewall.ports]
+        joined = {each: far for each in ports if (far := far_end(plan, each)) is not None}
         self._runner = runner
         self.ports = {port: mac_of(plan, Port("firewall", port)) for port in firewall.ports}
-        self.into = {each.port: str(places.link_end(each)) for each in (outside, inside)}
-        far = far_end(plan, inside)
-        assert far is not None, "the inside of a firewall is joined to something"
-        self.ends = {OUTSIDE: _bound(places.link_end(WIRE)), INSIDE: _bound(places.link_end(far))}
+        self.into = {each.port: str(places.link_end(each)) for each in joined}
+        self.ends = {each.port: _bound(places.link_end(far)) for each, far in joined.items()}
         self._descriptors = (sealed("kernel", image.kernel), sealed("initramfs", image.initramfs))
         kernel, initramfs = map(path_of, self._descriptors)
         boot = Boot(kernel, initramfs, image.command_line)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.provider.qemu.office import office_plan
+from tests.provider.qemu.office import lab_plan, office_plan
 from vafw.errors import UsageError
 from vafw.machine.report import LinkCounters
 from vafw.provider.qemu.child import path_of, sealed
@@ -17,7 +17,8 @@ from vafw.provider.qemu.counters import link_counters
 from vafw.provider.qemu.guest.forged import forged_frames
 from vafw.provider.qemu.image import GuestImage, runs, wants_libraries
 from vafw.provider.qemu.tamper import Tamper
-from vafw.provider.qemu.wire import Wire
+from vafw.provider.qemu.uplink import require_wires
+from vafw.provider.qemu.wire import Wire, together
 from vafw.trace import Value
 from vafw.traffic.frame import Malformed, parse
 
@@ -119,3 +120,35 @@ def test_sealed_bytes_cannot_be_changed_by_whoever_opens_them_refused() -> None:
             os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
+
+
+async def test_nothing_comes_of_a_wire_whose_cable_was_pulled_and_wires_are_counted_together(tmp_path: Path) -> None:
+    wires = {
+        name: Wire(tmp_path / f"near-{name}", tmp_path / f"far-{name}", lambda frame, now_s: [frame])
+        for name in ("nic", "mobile")
+    }
+    vm = {name: socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) for name in wires}
+    for name, wire in wires.items():
+        vm[name].bind(str(tmp_path / f"far-{name}"))
+        vm[name].setblocking(False)
+        wire.plug_in()
+    wires["nic"].pull()
+    vm["nic"].sendto(b"lost", str(tmp_path / "near-nic"))
+    vm["mobile"].sendto(b"heard", str(tmp_path / "near-mobile"))
+    assert await asyncio.get_running_loop().sock_recv(vm["mobile"], 100) == b"heard"
+    with pytest.raises(BlockingIOError):
+        vm["nic"].recv(100)
+    assert list(wires["nic"].left) == []
+    assert together(wires) == {
+        "frames": 2, "from-wire": 1, "to-wire": 1, "lost": 0,
+        "from-nic": 0, "to-nic": 0, "from-mobile": 1, "to-mobile": 1,
+    }  # fmt: skip
+    for name, wire in wires.items():
+        wire.unplug()
+        vm[name].close()
+
+
+def test_a_cable_that_no_wire_has_is_refused() -> None:
+    with pytest.raises(UsageError) as refusal:
+        require_wires(lab_plan(), ["eth0"])
+    assert refusal.value.message == "a wire must be that of nic or mobile, not of 'eth0'"
