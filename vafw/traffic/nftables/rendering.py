@@ -13,12 +13,13 @@ The kernel does by itself what the engine has its own words for: it drops malfor
 fragments before its tracker sees them, and answers ARP and neighbour discovery instead of passing it on. A bridge
 passes no frame with two VLAN tags, and takes one with a tag for the connection of the same packets without. It has no
 flow table either (nf_flow_table_inet registers none for that family): `offload` says what a kernel may do, and a bridge
-goes on asking its chain.
+goes on asking its chain. So does a router with several uplinks: a flow's way back is looked up without its mark.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, Literal, TypeAlias
 
@@ -106,6 +107,7 @@ def nftables_table(
     ValueError says what of the ruleset nftables cannot do in this family.
     """
     _refuse_unable(ruleset, family, own)
+    ruleset = replace(ruleset, offload=False) if further else ruleset
     wires, further = (outside, *(further or {})), further or {}
     interfaces = {INSIDE: f'"{inside}"', OUTSIDE: _named(wires)}
     written = Rules(interfaces, family, set_stems(ruleset.rules), _uses_maps(ruleset, family, layout))

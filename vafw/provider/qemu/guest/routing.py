@@ -23,7 +23,6 @@ routing of its answers, which bear no mark.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Final, final
@@ -123,13 +122,12 @@ class Router:
 
     def table(self, ruleset: Ruleset) -> Table:
         """The rules of family inet, one by one: verdict maps are cut by what is not in a guest."""
-        own, several = self._links.own_addresses(), bool(self._links.further)
         return nftables_table(
-            replace(ruleset, offload=ruleset.offload and not several),
+            ruleset,
             inside=INSIDE,
             outside=OUTSIDE,
             family="inet",
-            own=own,
+            own=self._links.own_addresses(),
             further={uplink_port(at): link.marks for at, link in enumerate(self._links.further, start=1)},
             layout="flat",
         )
