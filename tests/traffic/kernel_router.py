@@ -116,7 +116,7 @@ class KernelRouter:
     def _until_marker(self, side: str) -> Iterator[bytes]:
         while True:
             frame, address = self._sockets[side].recvfrom(65536)
-            if address[2] == OUTGOING:
+            if address[2] == OUTGOING or frame[0] & 1:  # a router says to groups which groups it listens to (MLD)
                 continue
             if frame[36:38] == MARKER_PORT.to_bytes(2, "big") and frame[23] == UDP:
                 return
